@@ -1,0 +1,30 @@
+"""Everfit keeps models fit: train, gate, release, watch, learn from late truth, retrain."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from everfit.data import Source, Split
+    from everfit.errors import EverfitError
+    from everfit.sdk import Client
+    from everfit.training import step
+
+__version__ = "0.1.0"
+__all__ = ["Client", "EverfitError", "Source", "Split", "__version__", "step"]
+
+# Loaded on first use: `import everfit` itself stays free of NumPy, SQLAlchemy and the rest.
+_HOMES = {
+    "Client": "everfit.sdk",
+    "EverfitError": "everfit.errors",
+    "Source": "everfit.data",
+    "Split": "everfit.data",
+    "step": "everfit.training.steps",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'everfit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
