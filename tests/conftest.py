@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,26 +48,27 @@ def any_workspace(
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """Start a Postgres of our own with pg_ctl and stop it at the end."""
     pg_ctl = shutil.which("pg_ctl") or _newest_debian_pg_ctl()
     if pg_ctl is None:
         if os.environ.get("CI"):
             pytest.fail("pg_ctl not found: CI installs Debian's postgresql")
         pytest.skip("pg_ctl not found: install PostgreSQL to run these tests")
-    folder = tmp_path_factory.mktemp("postgres")
-    user = _unprivileged_user(folder)
-    run = ["runuser", "-u", user, "--"] if user else []
-    data = folder / "data"
-    command = [*run, pg_ctl, "-D", str(data)]
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    subprocess.run([*command, "-o", "-A trust -U everfit", "initdb"], check=True, cwd=folder,
-                   stdout=subprocess.DEVNULL)
-    subprocess.run([*command, "-o", options, "-w", "-l", str(folder / "log"), "start"],
-                   check=True, cwd=folder, stdout=subprocess.DEVNULL)
-    yield f"postgresql+psycopg://everfit@/{{name}}?host={folder}"
-    subprocess.run([*command, "-m", "immediate", "stop"], check=True, cwd=folder,
-                   stdout=subprocess.DEVNULL)
+    # Not below pytest's own folder: that one is closed to the user that Postgres runs as.
+    with tempfile.TemporaryDirectory(prefix="everfit-postgres-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        run = [*_as_unprivileged(folder), pg_ctl, "-D", str(folder / "data")]
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+        for command in (
+            [*run, "-o", "-A trust -U everfit", "initdb"],
+            [*run, "-o", options, "-w", "-l", str(folder / "log"), "start"],
+        ):
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        yield f"postgresql+psycopg://everfit@/{{name}}?host={folder}"
+        stop = [*run, "-m", "immediate", "stop"]
+        subprocess.run(stop, check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -85,12 +87,9 @@ def _newest_debian_pg_ctl() -> str | None:
     return str(found[-1]) if found else None
 
 
-def _unprivileged_user(folder: Path) -> str | None:
-    """Postgres refuses to run as root: give the folder to the user that Debian made for it."""
+def _as_unprivileged(folder: Path) -> list[str]:
+    """Return how to run a command as a user that Postgres accepts, which is not root."""
     if os.geteuid() != 0:
-        return None
+        return []
     shutil.chown(folder, user="postgres")
-    for parent in folder.parents:
-        if parent.stat().st_uid == 0 and parent.name.startswith("pytest"):
-            parent.chmod(0o755)
-    return "postgres"
+    return ["runuser", "-u", "postgres", "--"]

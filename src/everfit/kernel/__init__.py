@@ -1,0 +1,75 @@
+"""Database, ledger, durable work, blobs, settings and clock: what every room stands on."""
+
+from everfit.kernel.blobs import Blobs, LocalBlobs
+from everfit.kernel.clock import Clock, ManualClock, SystemClock, as_utc
+from everfit.kernel.database import (
+    Json,
+    Moment,
+    canonical_json,
+    insert_if_absent,
+    locked_rows,
+    metadata,
+)
+from everfit.kernel.ids import new_id, time_part
+from everfit.kernel.journal import Frame, Journal, Position, frames, trim
+from everfit.kernel.ledger import Break, Event, verify
+from everfit.kernel.schedule import (
+    Schedule,
+    enqueue_due,
+    list_schedules,
+    next_time,
+    parse_every,
+    schedule,
+    unschedule,
+)
+from everfit.kernel.settings import Settings, load_settings
+from everfit.kernel.work import Job, JobState
+from everfit.kernel.work_store import cancel, enqueue, get_job, list_jobs
+from everfit.kernel.worker import Handler, Lease, Worker
+from everfit.kernel.workspace import Transaction, Workspace, open_workspace
+
+__all__ = [
+    "Blobs",
+    "Break",
+    "Clock",
+    "Event",
+    "Frame",
+    "Handler",
+    "Job",
+    "JobState",
+    "Journal",
+    "Json",
+    "Lease",
+    "LocalBlobs",
+    "ManualClock",
+    "Moment",
+    "Position",
+    "Schedule",
+    "Settings",
+    "SystemClock",
+    "Transaction",
+    "Worker",
+    "Workspace",
+    "as_utc",
+    "cancel",
+    "canonical_json",
+    "enqueue",
+    "enqueue_due",
+    "frames",
+    "get_job",
+    "insert_if_absent",
+    "list_jobs",
+    "list_schedules",
+    "load_settings",
+    "locked_rows",
+    "metadata",
+    "new_id",
+    "next_time",
+    "open_workspace",
+    "parse_every",
+    "schedule",
+    "time_part",
+    "trim",
+    "unschedule",
+    "verify",
+]

@@ -1,0 +1,307 @@
+"""The journal: an append-only log of byte strings in files, for what is too frequent for a table.
+
+``folder/<writer>/<number>.log`` holds frames ``[length u32][crc32 u32][payload]``, little-endian.
+A segment is written by one opening of one writer and never changed once a later one exists, so
+that a reader's position stays valid whatever happens to the writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from everfit.errors import Conflict, EverfitError, Invalid, LedgerBroken, StorageFull, Unavailable
+from everfit.kernel.blobs import NO_ROOM, sync_folder
+
+HEADER = struct.Struct("<II")
+SEGMENT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Position:
+    """The place in a writer's log just behind a frame: segment number, and bytes from its start."""
+
+    segment: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One payload, who wrote it, and the position to go on from once it is dealt with."""
+
+    writer: str
+    position: Position
+    payload: bytes
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Frames that several threads want on disk, and what came of it."""
+
+    frames: list[bytes] = field(default_factory=list)
+    ended: bool = False
+    # Until it is known to be on disk it failed: also where the writing thread was interrupted.
+    error: OSError | None = field(default_factory=lambda: InterruptedError("interrupted"))
+
+
+class Journal:
+    """The one live writer of a name in a folder; its threads may append at the same time.
+
+    Appending threads share their trips to the disk: while one batch is written and synced, the
+    next one gathers.
+
+    Raises
+    ------
+    Conflict
+        If another live process, or another part of this one, writes under the same name.
+    """
+
+    def __init__(
+        self, folder: Path, *, writer: str, durable: bool = True, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", writer):
+            hint = "Use letters, digits, '-', '_' and '.'."
+            raise Invalid(f"{writer!r} cannot name a writer", hint=hint)
+        self.folder = folder / writer
+        self.durable = durable
+        self.segment_bytes = segment_bytes
+        self._turn = threading.Condition()
+        self._gathering = _Batch()
+        self._writing = False
+        self._refusal = ""
+        self._file: int | None = None
+        self._end = 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        self._number = self._recovered()
+
+    def append(self, payload: bytes) -> None:
+        """Write one payload; it is on disk when this returns.
+
+        Raises
+        ------
+        StorageFull
+            If there is no room; nothing of the payload is kept. (A reader that looked in that
+            very moment may have seen it.)
+        Unavailable
+            If the disk reports another fault; the journal must then be opened anew.
+        """
+        if not 0 < len(payload) < 2**32:
+            hint = "Write between 1 byte and 4 GiB at once."
+            raise Invalid(f"a payload of {len(payload)} bytes cannot be framed", hint=hint)
+        frame = HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        with self._turn:
+            batch = self._gathering
+            batch.frames.append(frame)
+            self._turn.wait_for(lambda: batch.ended or not self._writing)
+            leads = not batch.ended
+            if leads:
+                # Nobody writes: this thread does it, for all that gathered in the meantime.
+                self._gathering = _Batch()
+                self._refuse_if_closed()
+                self._writing = True
+        if leads:
+            self._write(batch)
+        if batch.error is not None:
+            raise self._meaning(batch.error) from batch.error
+
+    def close(self) -> None:
+        """Wait for the batch being written, then let go of the name; what waits is refused."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._writing)
+            if self._lock is None:
+                return
+            self._refusal = "is closed"
+            if self._file is not None:
+                os.close(self._file)
+            os.close(self._lock)
+            self._file = self._lock = None
+            self._turn.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take_lock(self) -> int | None:
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise Conflict(
+                f"somebody else writes the journal {self.folder}",
+                hint="Give each process a writer name of its own, or stop the other one.",
+            ) from error
+        return lock
+
+    def _recovered(self) -> int:
+        """Cut off what the last writer of this name did not end; return its last segment."""
+        last = max(_segments(self.folder), default=0)
+        if last:
+            file = _segment(self.folder, last)
+            end = max((end for end, _ in _read(file, 0)), default=0)
+            if end < file.stat().st_size:
+                os.truncate(file, end)
+        return last
+
+    def _write(self, batch: _Batch) -> None:
+        try:
+            file = self._room()
+            content = b"".join(batch.frames)
+            _write_all(file, content)
+            if self.durable:
+                os.fsync(file)
+            self._end += len(content)
+            batch.error = None
+        except OSError as error:
+            batch.error = error
+        finally:
+            if batch.error is not None:
+                self._take_back(batch.error, first=len(batch.frames[0]))
+            with self._turn:
+                batch.ended = True
+                self._writing = False
+                self._turn.notify_all()
+
+    def _room(self) -> int:
+        """Return the file to append to, the next segment where the present one is sealed."""
+        if self._file is not None and self._end >= self.segment_bytes:
+            self._seal()
+        if self._file is None:
+            name = _segment(self.folder, self._number + 1)
+            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                if self.durable:
+                    sync_folder(self.folder)
+                    sync_folder(self.folder.parent)
+            except OSError:
+                os.close(file)
+                raise
+            self._file, self._number, self._end = file, self._number + 1, 0
+        return self._file
+
+    def _seal(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+    def _take_back(self, error: OSError, *, first: int) -> None:
+        """Leave nothing of a batch that failed, and refuse all others if that fails too."""
+        try:
+            if self._file is not None:
+                written = os.fstat(self._file).st_size - self._end
+                os.ftruncate(self._file, self._end)
+                if written >= first:
+                    # A reader may have seen a whole frame and stand behind the end we went back
+                    # to: what comes now goes into a new segment, lest it begin within a frame.
+                    self._seal()
+        except OSError as second:
+            error = second
+        if error.errno not in NO_ROOM:
+            # After a failed sync nobody knows what is on disk: only recovery can tell.
+            self._refusal = f"is out of use since the disk reported: {error}"
+
+    def _refuse_if_closed(self) -> None:
+        if self._refusal:
+            hint = "Open the journal again."
+            raise Unavailable(f"the journal {self.folder} {self._refusal}", hint=hint)
+
+    def _meaning(self, error: OSError) -> EverfitError:
+        if error.errno in NO_ROOM:
+            return StorageFull(
+                f"no room left for the journal {self.folder}: {error}",
+                hint="Nothing was kept of this payload; free disk space and send it again.",
+            )
+        return Unavailable(
+            f"the journal {self.folder} cannot be written: {error}",
+            hint="Look after the disk, then open the journal again.",
+        )
+
+
+def frames(folder: Path, after: Mapping[str, Position] = MappingProxyType({})) -> Iterator[Frame]:
+    """Yield the frames of each writer in their order, those behind its position in ``after``.
+
+    An unfinished frame at the end of a writer's log is left out; it may be there next time.
+
+    Raises
+    ------
+    LedgerBroken
+        If a frame that stands before others was changed: what follows it cannot be told apart.
+    """
+    for writer in sorted(entry.name for entry in folder.glob("*") if entry.is_dir()):
+        start = after.get(writer, Position(segment=0, offset=0))
+        numbers = [number for number in _segments(folder / writer) if number >= start.segment]
+        for number in numbers:
+            file = _segment(folder / writer, number)
+            end = begin = start.offset if number == start.segment else 0
+            for end, payload in _read(file, begin):
+                position = Position(segment=number, offset=end)
+                yield Frame(writer=writer, position=position, payload=payload)
+            if number != numbers[-1] and end < file.stat().st_size:
+                raise LedgerBroken(
+                    f"{file} is damaged behind byte {end}",
+                    hint="Restore the file from a backup, or move it away to do without it.",
+                )
+
+
+def trim(folder: Path, before: Mapping[str, Position]) -> int:
+    """Delete the segments that lie wholly before ``before``; return how many.
+
+    The last segment of a writer always stays: its number tells the next one.
+    """
+    count = 0
+    for writer, position in before.items():
+        for number in _segments(folder / writer)[:-1]:
+            file = _segment(folder / writer, number)
+            if Position(segment=number, offset=file.stat().st_size) <= position:
+                file.unlink()
+                count += 1
+    return count
+
+
+def _segments(folder: Path) -> list[int]:
+    return sorted(int(file.stem) for file in folder.glob("*.log"))
+
+
+def _segment(folder: Path, number: int) -> Path:
+    return folder / f"{number:08d}.log"
+
+
+def _read(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Yield each sound payload from ``offset`` on with the place behind it."""
+    with path.open("rb") as file:
+        # Nobody shall allocate 4 GiB because a torn header says so.
+        size = os.fstat(file.fileno()).st_size
+        file.seek(offset)
+        while len(header := file.read(HEADER.size)) == HEADER.size:
+            length, checksum = HEADER.unpack(header)
+            offset += HEADER.size + length
+            # Zeros, which a file can end in after a loss of power, are no frame either.
+            if not length or offset > size:
+                return
+            payload = file.read(length)
+            if zlib.crc32(payload) != checksum:
+                return
+            yield offset, payload
+
+
+def _write_all(file: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]

@@ -1,0 +1,1 @@
+"""Contract kits and fakes: what a backend must pass, and what tests build on."""

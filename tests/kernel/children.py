@@ -1,0 +1,142 @@
+"""What tests run in processes of their own, to be killed: ``python children.py NAME ARGUMENTS``."""
+
+# ruff: noqa: S311 - chance need not be secret here
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from everfit.kernel import Journal, Lease, Worker, Workspace, load_settings, open_workspace
+
+
+def opened(folder: str, url: str) -> Workspace:
+    environment = {"EVERFIT_LEASE_SECONDS": "0.2", "EVERFIT_WORKERS": "1"}
+    if url:
+        environment["EVERFIT_DATABASE_URL"] = url
+    return open_workspace(load_settings(Path(folder), environment=environment), durable=False)
+
+
+def record(folder: str, url: str, processes: str, count: str) -> None:
+    """Open the workspace and write ``count`` events from each of ``processes`` at once."""
+    children = [_forked(partial(_record, folder, url, int(count))) for _ in range(int(processes))]
+    if any(os.waitpid(pid, 0)[1] for pid in children):
+        raise SystemExit("a child failed")
+
+
+def _record(folder: str, url: str, count: int) -> None:
+    workspace = opened(folder, url)
+    for number in range(count):
+        with workspace.transaction() as tx:
+            tx.record("counted", f"{os.getpid()}", number=number)
+
+
+def hold(folder: str, url: str) -> None:
+    """Hold a write lock from the line ``held`` on until stdin ends."""
+    workspace = opened(folder, url)
+    with workspace.transaction() as tx:
+        tx.record("held", "lock")
+        print("held", flush=True)  # noqa: T201 - the test waits for it
+        sys.stdin.read()
+
+
+def work(folder: str, url: str, seed: str, kills: str) -> None:
+    """Start workers and kill them at random moments, ``kills`` times; two live at a time."""
+    alive: list[int] = []
+    chance = random.Random(int(seed))
+    at_work, tells = os.pipe()
+    for number in range(int(kills)):
+        alive.append(_forked(partial(_run_worker, folder, url, number, tells)))
+        if not select.select([at_work], [], [], 20)[0]:
+            raise SystemExit("no job is left to be killed in")
+        os.read(at_work, 1)
+        if len(alive) == 2:
+            time.sleep(chance.uniform(0, 0.1))
+            _kill(alive.pop(0))
+    for pid in alive:
+        _kill(pid)
+
+
+def _run_worker(folder: str, url: str, number: int, tells: int) -> None:
+    chance = random.Random(number)
+    begun: list[str] = []
+
+    def effect(workspace: Workspace, lease: Lease) -> Mapping[str, Any]:
+        if not begun:
+            os.write(tells, b"!")
+        begun.append(lease.job.id)
+        time.sleep(chance.uniform(0, 0.02))
+        with workspace.transaction() as tx:
+            insert = sa.text("INSERT INTO effects (job) VALUES (:job)")
+            tx.connection.execute(insert, {"job": lease.job.id})
+            time.sleep(chance.uniform(0, 0.01))
+            lease.finish(tx, {"worker": number})
+        time.sleep(chance.uniform(0, 0.01))
+        return {"never": "used"}
+
+    Worker(opened(folder, url), {"effect": effect}, name=f"w{number}").run_until(threading.Event())
+
+
+def append(folder: str, seed: str, kills: str) -> None:
+    """Append from four threads and kill the process, ``kills`` times; ``acknowledged`` says what
+    had returned.
+    """
+    chance = random.Random(int(seed))
+    for number in range(int(kills)):
+        pid = _forked(partial(_run_appends, Path(folder), number))
+        time.sleep(chance.uniform(0.02, 0.1))
+        _kill(pid)
+
+
+def _run_appends(folder: Path, number: int) -> None:
+    acknowledged = os.open(folder / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    journal = Journal(folder / "journal", writer="w", segment_bytes=20_000)
+
+    def appends(thread: int) -> None:
+        for count in range(1_000_000):
+            payload = f"{number}-{thread}-{count}-".encode()
+            journal.append(payload + bytes(count % 200))
+            os.write(acknowledged, payload + b"\n")
+
+    threads = [threading.Thread(target=appends, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _forked(child: Callable[[], None]) -> int:
+    # Forked from a process with the libraries loaded: a child works within milliseconds.
+    pid = os.fork()
+    if pid == 0:
+        child()  # An error ends the child through the interpreter, with its traceback.
+        os._exit(0)
+    return pid
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if not os.WIFSIGNALED(status):
+        raise SystemExit(f"child {pid} ended by itself")
+
+
+if __name__ == "__main__":
+    programs: dict[str, Callable[..., None]] = {
+        "record": record,
+        "hold": hold,
+        "work": work,
+        "append": append,
+    }
+    programs[sys.argv[1]](*sys.argv[2:])

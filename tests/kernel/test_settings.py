@@ -1,0 +1,65 @@
+"""Settings: where they come from, and every mistake in them at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from everfit.errors import SettingsInvalid
+from everfit.kernel import load_settings
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / ".everfit").mkdir()
+    (folder / ".everfit" / "settings.toml").write_text(text, encoding="utf-8")
+
+
+def test_defaults_need_nothing(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, environment={})
+    assert settings.home == tmp_path / ".everfit"
+    assert settings.project == tmp_path.name
+    assert settings.database_url == f"sqlite:///{tmp_path}/.everfit/everfit.db"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    write(tmp_path, 'port = 9000\ncurrency = "USD"\n')
+    settings = load_settings(tmp_path, environment={"EVERFIT_PORT": "9001", "PORT": "1"})
+    assert (settings.port, settings.currency) == (9001, "USD")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    write(tmp_path, 'port = "high"\nmax_columns = 0\ncolour = "red"\nworkers = 2.5\n')
+    environment = {"EVERFIT_BUSY_SECONDS": "inf", "EVERFIT_LEASE_SECONDS": "nan"}
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(tmp_path, environment=environment)
+    file = tmp_path / ".everfit" / "settings.toml"
+    assert {problem.path for problem in caught.value.problems} == {
+        f"{file}: port",
+        f"{file}: max_columns",
+        f"{file}: colour",
+        f"{file}: workers",
+        "EVERFIT_BUSY_SECONDS",
+        "EVERFIT_LEASE_SECONDS",
+    }
+    said = str(caught.value)
+    assert "6 problems" in said
+    assert "found 'high'; write a whole number" in said
+    assert "found 0; write a whole number above 0" in said
+
+
+@pytest.mark.parametrize("content", [b"port = \n", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    write(tmp_path, "")
+    file = tmp_path / ".everfit" / "settings.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsInvalid, match=r"settings\.toml"):
+        load_settings(tmp_path, environment={})
+
+
+def test_a_database_nobody_can_open_is_refused(tmp_path: Path) -> None:
+    from everfit.kernel import open_workspace
+
+    settings = load_settings(tmp_path, environment={"EVERFIT_DATABASE_URL": "nonsense://x"})
+    with pytest.raises(SettingsInvalid, match="nonsense"):
+        open_workspace(settings)
