@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import pickle
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -210,9 +213,22 @@ class Local:
         return np.zeros(rows.height)
 
 
-def test_a_class_that_is_not_installed_here_is_named() -> None:
+def test_a_projects_own_class_travels_with_its_code() -> None:
     content = pack(FittedModel(Local(), SIGNATURE))
-    gone = content.replace(b"Local", b"Lacal")
+    # Another process, which has no module of this name: as a model server has no pipeline.py.
+    code = (
+        "import sys; from everfit.registry.package import unpack; import polars as pl\n"
+        f"print(unpack(sys.stdin.buffer.read()).predict(pl.DataFrame({ROWS.to_dict(as_series=False)})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=content, capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == "[0. 0. 0.]"
+
+
+def test_a_class_that_is_not_installed_here_is_named() -> None:
+    content = pack(line())
+    gone = content.replace(b"LinearRegression\x94", b"LinearRegressiom\x94")
     with pytest.raises(Invalid, match="cannot be opened here") as refused:
         unpack(gone)
     assert "Install what it was trained with" in refused.value.hint
@@ -220,7 +236,7 @@ def test_a_class_that_is_not_installed_here_is_named() -> None:
 
 def test_what_cannot_be_stored_is_said_before_it_is_registered() -> None:
     model = Local()
-    model.transform = lambda rows: rows  # type: ignore[attr-defined]
+    model.lock = threading.Lock()  # type: ignore[attr-defined]
     with pytest.raises(Invalid, match="the Local cannot be stored") as refused:
         pack(FittedModel(model, SIGNATURE))
-    assert "top level of a module" in refused.value.hint
+    assert "locks" in refused.value.hint

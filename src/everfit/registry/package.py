@@ -10,9 +10,14 @@ from __future__ import annotations
 import importlib.metadata
 import pickle
 import platform
+import sys
+import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import msgspec
 
 from everfit.errors import Invalid
@@ -50,15 +55,44 @@ def pack(fitted: FittedModel) -> bytes:
         versions={name: importlib.metadata.version(name) for name in COMPARED},
     )
     try:
-        body = pickle.dumps(fitted.estimator, protocol=5)
+        body = _pickled(fitted.estimator)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise Invalid(
             f"the {manifest.estimator} cannot be stored: {error}",
-            hint="Define its classes and functions at the top level of a module; "
-            "lambdas, local functions and open files cannot be stored.",
+            hint="Let go of open files, connections, threads and locks before the model is "
+            "returned; they cannot be stored.",
         ) from error
     head = msgspec.json.encode(manifest)
     return MAGIC + len(head).to_bytes(LENGTH_BYTES, "little") + head + body
+
+
+def _pickled(estimator: Any) -> bytes:
+    """Return the estimator as a pickle that holds the project's own classes with their code.
+
+    A model server has no ``pipeline.py`` on its path: what cannot be installed must travel.
+    """
+    own = [module for module in list(sys.modules.values()) if _is_projects(module)]
+    if not own:
+        return pickle.dumps(estimator, protocol=5)
+    for module in own:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        content: bytes = cloudpickle.dumps(estimator, protocol=5)
+    finally:
+        for module in own:
+            cloudpickle.unregister_pickle_by_value(module)
+    return content
+
+
+def _is_projects(module: ModuleType) -> bool:
+    """Return whether a module is the project's own: neither installed, nor Python's, nor ours."""
+    file = getattr(module, "__file__", None)
+    if file is None or module.__name__.partition(".")[0] in ("everfit", "__main__"):
+        return False
+    return not any(Path(file).is_relative_to(folder) for folder in INSTALLED)
+
+
+INSTALLED = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
 
 
 def read_manifest(content: bytes) -> Manifest:
