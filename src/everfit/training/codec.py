@@ -1,0 +1,151 @@
+"""Values as bytes and back: Arrow for frames, npy for arrays, JSON for plain values, else pickle.
+
+A step's worker loads this file alone, without the front doors of the rooms: it imports nothing
+but the standard library, and Polars or NumPy only when a value needs them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import sys
+from datetime import date, time, timedelta
+from enum import Enum
+from math import isfinite
+from typing import Any
+
+PLAIN = (str, int, bool, type(None))
+CONSTANT = (str, int, float, bool, type(None), bytes, complex, date, time, timedelta, Enum)
+
+
+def encode(value: object) -> tuple[str, bytes]:
+    """Return the kind and the bytes of ``value``; the same computation gives the same bytes.
+
+    Examples
+    --------
+    >>> encode({"depth": [4, 1.0, None]})
+    ('json', b'{"depth":[4,1.0,null]}')
+    >>> encode((1, 2))[0]
+    'pickle'
+    """
+    if _is(value, "polars", "DataFrame"):
+        return "frame", frame_bytes(value)
+    if _is_plain_array(value):
+        return "array", _array_bytes(value)
+    if type(value) is bytes:
+        return "bytes", value
+    if _is_plain(value):
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return "json", text.encode("utf-8", "surrogatepass")
+    return "pickle", _pickled(value)
+
+
+def decode(kind: str, content: bytes) -> Any:
+    """Return a fresh value that nobody else holds; a pickle must have been vouched for before."""
+    if kind == "frame":
+        return frame_of(content)
+    if kind == "array":
+        return _array_of(content)
+    if kind == "json":
+        return json.loads(content.decode("utf-8", "surrogatepass"))
+    if kind == "bytes":
+        return content
+    # Callers open only digests that this installation recorded as its own.
+    return pickle.loads(content)  # noqa: S301
+
+
+def shareable(value: object) -> bool:
+    """Return whether several steps may be given this one object, for none of them can change it.
+
+    True for constants, frames (Polars methods return new ones), and tuples and frozen dataclasses
+    of these. Estimators, arrays, lists and dicts are decoded anew for each step.
+    """
+    if _is(value, "polars", "DataFrame") or isinstance(value, CONSTANT):
+        return True
+    if type(value) in (tuple, frozenset):
+        return all(shareable(part) for part in value)  # type: ignore[attr-defined]
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if fields is None or not type(value).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        return False
+    return all(shareable(getattr(value, name)) for name in fields)
+
+
+def handed(value: Any) -> Any:
+    """Return what a step is given of a shareable value: of a frame a clone, which costs nothing.
+
+    The few methods of Polars that change a frame in place then change the step's own.
+    """
+    return value.clone() if _is(value, "polars", "DataFrame") else value
+
+
+def frame_bytes(frame: Any) -> bytes:
+    """Return the frame as an Arrow file, in one chunk, so that how it was put together is not seen.
+
+    What lies under nulls is Polars' own affair: equal frames with nulls may differ there if they
+    were computed in different ways.
+    """
+    buffer = io.BytesIO()
+    frame.rechunk().write_ipc(buffer, compression="lz4")
+    return buffer.getvalue()
+
+
+def frame_of(content: bytes) -> Any:
+    """Return the frame of an Arrow file. Pickles of values that hold frames name this function."""
+    import polars as pl  # noqa: PLC0415 - a worker that meets no frame never loads Polars
+
+    return pl.read_ipc(io.BytesIO(content))
+
+
+def _is(value: object, library: str, name: str) -> bool:
+    # Asked of the loaded modules only: a value cannot be of a library that is not loaded.
+    module = sys.modules.get(library)
+    return module is not None and type(value) is getattr(module, name, None)
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether JSON gives exactly this value back: no tuples, no NaN, no keys but text."""
+    kind = type(value)
+    if kind in PLAIN:
+        return True
+    if kind is float:
+        return isfinite(value)  # type: ignore[arg-type]
+    if kind is list:
+        return all(_is_plain(part) for part in value)  # type: ignore[attr-defined]
+    if kind is dict:
+        pairs = value.items()  # type: ignore[attr-defined]
+        return all(type(name) is str and _is_plain(part) for name, part in pairs)
+    return False
+
+
+def _is_plain_array(value: Any) -> bool:
+    return _is(value, "numpy", "ndarray") and value.dtype.kind in "biufcSUmM"
+
+
+def _array_bytes(array: Any) -> bytes:
+    import numpy as np  # noqa: PLC0415 - loaded already where there is an array
+
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array_of(content: bytes) -> Any:
+    import numpy as np  # noqa: PLC0415 - a worker that meets no array never loads NumPy
+
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+
+
+class _Pickler(pickle.Pickler):
+    """Writes frames inside other values as Arrow: seven times faster than Polars' own pickle."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if _is(value, "polars", "DataFrame"):
+            return frame_of, (frame_bytes(value),)
+        return NotImplemented
+
+
+def _pickled(value: object) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(value)
+    return buffer.getvalue()

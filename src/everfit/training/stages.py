@@ -1,0 +1,303 @@
+"""The steps of a training that Everfit brings, as plain functions that run in step workers.
+
+A function of the same name in the user's ``pipeline.py`` takes the place of ``collected``,
+``prepared`` or ``segregated``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from everfit import data
+from everfit.data import (
+    ColumnProfile,
+    Expectation,
+    QualityReport,
+    Role,
+    Schema,
+    Segregation,
+    Source,
+    Split,
+    Task,
+)
+from everfit.errors import DataInvalid, PipelineInvalid, StepFailed
+from everfit.measures import scores
+from everfit.registry import FittedModel, infer_signature, pack
+from everfit.training.candidates import algorithm
+from everfit.training.estimators import build
+from everfit.training.model import EXTRA_TIME
+
+# All pairs of distances are held at once: 2,000 rows take 32 MB.
+SILHOUETTE_ROWS = 2_000
+EXAMPLES = 3
+
+
+def collected(source: Mapping[str, Any], max_columns: int) -> pl.DataFrame:
+    """Return the rows of the source as they are."""
+    return data.collect(Source(**source), base=Path.cwd(), max_columns=max_columns)
+
+
+def schema(
+    rows: pl.DataFrame,
+    *,
+    task: str | None,
+    roles: Mapping[str, str],
+    exclude: Sequence[str],
+    **named: Any,
+) -> Schema:
+    """Return what each column of ``rows`` is to the model."""
+    return data.infer_schema(
+        rows,
+        task=None if task is None else Task(task),
+        roles={name: Role(role) for name, role in roles.items()},
+        exclude=tuple(exclude),
+        **named,
+    )
+
+
+def known(rows: pl.DataFrame, time: str, as_of: str) -> pl.DataFrame:
+    """Return the rows that had happened by the time ``as_of``.
+
+    Raises
+    ------
+    DataInvalid
+        If the rows have no time, or none had happened.
+    """
+    parts = [time] if time in rows.columns else [part.strip() for part in time.split("+")]
+    if not set(parts) <= set(rows.columns):
+        # `schema` comes next and refuses the name, saying which ones are near.
+        return rows
+    columns = rows.select(parts)
+    dated = data.infer_schema(columns, target=None, time=time)
+    times = data.prepare(columns, dated)[dated.time or time]
+    kept = rows.filter(times <= datetime.fromisoformat(as_of))
+    if kept.is_empty():
+        first = times.min()
+        raise DataInvalid(
+            f"none of {rows.height:,} rows had happened by {as_of}; the first is of {first!s}",
+            hint="Wait for rows to arrive, or train as of a later time.",
+        )
+    return kept
+
+
+def checked(rows: pl.DataFrame, expectations: tuple[Expectation, ...]) -> QualityReport:
+    """Return what ``rows`` fail of what is expected of them.
+
+    Raises
+    ------
+    DataInvalid
+        If they fail anything.
+    """
+    report = data.check(rows, expectations)
+    failed = [
+        f"{check.column} {check.rule}: {check.failed:,} rows, such as "
+        + ", ".join(f"{value} in row {row}" for row, value in check.examples[:EXAMPLES])
+        for check in report.checks
+        if check.failed
+    ]
+    if failed:
+        raise DataInvalid(
+            f"{report.failed_rows:,} of {report.rows:,} rows are not as expected: "
+            + "; ".join(failed),
+            hint="Correct the rows at their source, or what `data: {expect: …}` says of them.",
+        )
+    return report
+
+
+def prepared(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return the rows cleaned, with times read."""
+    return data.prepare(rows, schema)
+
+
+def extended(rows: pl.DataFrame, extra: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return ``rows`` and those rows of ``extra`` that are not among them.
+
+    ``extra`` are labelled predictions: they hold the features, the target and perhaps, as
+    ``EXTRA_TIME``, the time.
+    Where they lack a column, its values are missing. Two rows are the same where they agree in
+    all these.
+    """
+    if schema.time is not None and EXTRA_TIME in extra.columns:
+        extra = extra.drop(schema.time, strict=False).rename({EXTRA_TIME: schema.time})
+    wanted = {column.name for column in schema.features} | {schema.target, schema.time}
+    shared = [name for name in rows.columns if name in wanted and name in extra.columns]
+    kinds = {name: rows.schema[name] for name in shared}
+    added = extra.select(_cast(pl.col(name), extra.schema[name], kinds[name]) for name in shared)
+    new = added.unique(maintain_order=True).join(rows, on=shared, how="anti", nulls_equal=True)
+    return pl.concat([rows, new], how="diagonal")
+
+
+def _cast(column: pl.Expr, held: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    if held == pl.String and wanted == pl.Boolean:
+        # Labels travel as text, and Polars has no cast for this one.
+        return column.str.to_lowercase().replace_strict(
+            {"true": True, "false": False}, return_dtype=pl.Boolean
+        )
+    return column.cast(wanted)
+
+
+def profiled(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return figures of each column, as plain values."""
+    profiles: Sequence[ColumnProfile] = data.profile(rows)
+    return [msgspec.to_builtins(profile) for profile in profiles]
+
+
+def segregated(prepared: pl.DataFrame, schema: Schema, segregation: Mapping[str, Any]) -> Split:
+    """Return the rows in three parts that share none."""
+    return data.segregate(prepared, schema, msgspec.convert(segregation, Segregation))
+
+
+def agreed(segregated: Split) -> Split:
+    """Return a split that the user made, once it is proven free of leaks."""
+    data.check_split(segregated)
+    return segregated
+
+
+def joined(segregated: Split) -> Split:
+    """Return the split with its validation rows also in training, to learn from at the end."""
+    everything = pl.concat([segregated.train, segregated.validation])
+    return dataclasses.replace(segregated, train=everything)
+
+
+def validation(segregated: Split) -> pl.DataFrame:
+    """Return the validation rows."""
+    return segregated.validation
+
+
+def test(segregated: Split) -> pl.DataFrame:
+    """Return the rows held out for the gates."""
+    return segregated.test
+
+
+def trained(segregated: Split, candidate: str, params: Mapping[str, Any], seed: int) -> FittedModel:
+    """Return the candidate fitted on the training rows."""
+    found = algorithm(candidate)
+    if found is None:
+        raise StepFailed(f"no candidate {candidate!r}", hint="Check the candidates first.")
+    split = segregated
+    features = split.train.select(column.name for column in split.schema.features)
+    estimator = build(found, params, split.train, split.schema, seed=seed)
+    with warnings.catch_warnings():
+        # Rare values give empty bins, and a search tries parameters that converge slowly: the
+        # validation score tells what that costs.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        estimator.fit(features, _truth(split, split.train))
+    return wrapped(estimator, split)
+
+
+def wrapped(estimator: Any, segregated: Split) -> FittedModel:
+    """Return what a candidate function gave, with the signature of the rows it learned from.
+
+    ``estimator`` is any object whose ``predict(frame)`` takes the schema's feature columns; for
+    a classification it may have ``predict_proba(frame)`` and ``classes_`` as in scikit-learn.
+    """
+    split = segregated
+    home = sys.modules.get(type(estimator).__module__)
+    if getattr(home, "__spec__", None) is None:
+        name = type(estimator).__qualname__
+        raise PipelineInvalid(
+            f"{name} is a class of {getattr(home, '__file__', 'the pipeline')}, which the "
+            "processes that will use the model do not load",
+            hint=f"Define {name} in an installed module and import it in the pipeline.",
+        )
+    # Missing values must be allowed where any part has them.
+    whole = pl.concat([split.train, split.validation, split.test])
+    truth = None if split.schema.target is None else whole[split.schema.target]
+    signature = infer_signature(
+        whole.select(column.name for column in split.schema.features),
+        truth,
+        split.schema.task,
+        _classes(estimator, split),
+    )
+    return FittedModel(estimator, signature)
+
+
+def _classes(estimator: Any, split: Split) -> list[Any]:
+    if split.schema.task is not Task.CLASSIFICATION or split.schema.target is None:
+        return []
+    own = getattr(estimator, "classes_", None)
+    if own is not None:
+        return list(np.asarray(own).tolist())
+    return split.train[split.schema.target].unique().sort().to_list()
+
+
+def _truth(split: Split, rows: pl.DataFrame) -> Any:
+    return None if split.schema.target is None else rows[split.schema.target].to_numpy()
+
+
+def scored(
+    fitted: FittedModel, segregated: Split, part: str, metrics: Sequence[str]
+) -> dict[str, float]:
+    """Return the metrics of ``fitted`` on one part of the split.
+
+    The first metric must be defined on these rows; others that are not are left out.
+
+    Raises
+    ------
+    DataInvalid
+        If the first one is not defined.
+    """
+    rows = segregated.parts[part]
+    values: dict[str, float] = {}
+    answers = fitted.predict_both(rows)
+    for metric in metrics:
+        try:
+            values[metric] = _score(metric, fitted, segregated, rows, answers)
+        except ValueError as error:
+            if metric == metrics[0]:
+                raise DataInvalid(
+                    f"{metric} on the {rows.height:,} {part} rows: {error}",
+                    hint="Take another metric, or another split.",
+                ) from error
+    return values
+
+
+def _score(
+    metric: str,
+    fitted: FittedModel,
+    split: Split,
+    rows: pl.DataFrame,
+    answers: tuple[Any, Any],
+) -> float:
+    predictions, chances = answers
+    if metric != "silhouette":
+        classes = fitted.signature.classes or None
+        return scores.score(metric, _truth(split, rows), predictions, chances, classes)
+    sample = np.linspace(0, rows.height - 1, min(rows.height, SILHOUETTE_ROWS)).astype(int)
+    steps = getattr(fitted.estimator, "named_steps", {})
+    features = rows[sample].select(fitted.signature.names)
+    points = steps["encode"].transform(features) if "encode" in steps else features.to_numpy()
+    return float(scores.silhouettes(points, predictions[sample]).mean())
+
+
+def tried(
+    segregated: Split,
+    candidate: str,
+    params: Mapping[str, Any],
+    seed: int,
+    metrics: Sequence[str],
+) -> dict[str, float]:
+    """Return what the candidate reaches on the validation rows; the model itself is let go."""
+    fitted = trained(segregated, candidate, params, seed)
+    return scored(fitted, segregated, "validation", metrics)
+
+
+def packed(fitted: FittedModel) -> bytes:
+    """Return the model as one file."""
+    return pack(fitted)
+
+
+def signature(fitted: FittedModel) -> dict[str, Any]:
+    """Return what the model takes and gives, as plain values."""
+    return fitted.signature.to_builtins()
