@@ -41,13 +41,8 @@ def load_pipeline(path: Path, params: Collection[str]) -> Pipeline:
 
 def stage(function: str, inputs: Mapping[str, str], /, *, name: str = "", **params: Any) -> Call:
     """Return the call of one of Everfit's own steps, named like its function if not otherwise."""
-    # Everfit's own functions have the fingerprint of their file: the name tells them apart.
     return Call(
-        name=name or function,
-        function=f"{STAGES}:{function}",
-        inputs=inputs,
-        params=params,
-        version=function,
+        name=name or function, function=f"{STAGES}:{function}", inputs=inputs, params=params
     )
 
 
@@ -112,13 +107,18 @@ class Plan:
         return [*calls, *self._row_calls(), *self._split_calls()]
 
     def _collected(self) -> Call:
-        source = asdict(located(self.request))
-        return stage("collected", {}, source=source, max_columns=self.max_columns)
+        # A file is named by its full path, so only a database's URL may start from the base.
+        return stage(
+            "collected",
+            {},
+            source=asdict(located(self.request)),
+            base=str(self.request.base.resolve()),
+            max_columns=self.max_columns,
+        )
 
     def _versioned(self, call: Call) -> Call:
         # Code and path stay the same when the file changes: its content is part of the key.
-        version = f"{call.version} {self.version}"
-        return replace(call, version=version) if call.name == "collected" else call
+        return replace(call, version=self.version) if call.name == "collected" else call
 
     def _row_calls(self) -> list[Call]:
         request = self.request

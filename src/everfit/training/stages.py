@@ -42,9 +42,9 @@ SILHOUETTE_ROWS = 2_000
 EXAMPLES = 3
 
 
-def collected(source: Mapping[str, Any], max_columns: int) -> pl.DataFrame:
-    """Return the rows of the source as they are."""
-    return data.collect(Source(**source), base=Path.cwd(), max_columns=max_columns)
+def collected(source: Mapping[str, Any], base: str, max_columns: int) -> pl.DataFrame:
+    """Return the rows of the source as they are; ``base`` is where a relative one starts from."""
+    return data.collect(Source(**source), base=Path(base), max_columns=max_columns)
 
 
 def schema(

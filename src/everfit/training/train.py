@@ -243,7 +243,6 @@ class _Training:
                     function=profile_maker,
                     inputs={"fitted": "fitted", "segregated": given["segregated"]},
                     params={"window_seconds": self.request.window_seconds},
-                    version=profile_maker,
                 )
             )
         self._execute(calls)

@@ -13,7 +13,7 @@ from everfit.data import Source
 from everfit.kernel import load_settings, open_workspace
 from everfit.training import CandidateSpec, StepPool, TrainingRequest
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 Make = Callable[..., TrainingRequest]
 
 

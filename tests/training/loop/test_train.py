@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import polars as pl
 import pytest
 
 from everfit import data, registry, tracking
-from everfit.data import Expectation, Role, Task
+from everfit.data import Expectation, Role, Source, Task
 from everfit.errors import Conflict, DataInvalid, PolicyInvalid, SourceMissing, TargetLeak
 from everfit.kernel import (
     ManualClock,
@@ -31,6 +33,7 @@ from everfit.training import (
 )
 
 Make = Callable[..., TrainingRequest]
+QUERY = "SELECT * FROM people"
 
 
 def test_the_best_candidate_becomes_a_version_that_predicts(
@@ -266,3 +269,25 @@ def test_classes_may_be_numbers_and_numbers_may_be_categories(
     assert result.version.signature.classes == (0, 1)
     fitted = registry.load_package(workspace, result.version)
     assert set(fitted.predict(load_value(workspace, result.test)).tolist()) == {0, 1}
+
+
+def test_rows_of_a_database_are_collected_anew_by_each_run(
+    workspace: Workspace, pool: StepPool, adult: Make
+) -> None:
+    request = adult(candidates=(CandidateSpec(name="linear"),))
+    rows = pl.read_csv(request.base / "adult.csv")
+    from_table = replace(request, source=Source(location="sqlite:///people.db", query=QUERY))
+    for run, count in (("run_1", 1_500), ("run_2", 2_000)):
+        with sqlite3.connect(request.base / "people.db") as database:
+            database.execute("DROP TABLE IF EXISTS people")
+            names = ", ".join(f'"{name}"' for name in rows.columns)
+            database.execute(f"CREATE TABLE people ({names})")
+            marks = ", ".join("?" * rows.width)
+            database.executemany(
+                f"INSERT INTO people VALUES ({marks})",  # noqa: S608 - question marks only
+                rows.head(count).rows(),
+            )
+        database.close()
+        result = train(workspace, from_table, run_id=run, pool=pool)
+        with workspace.reading() as tx:
+            assert data.load_version(tx, workspace.blobs, result.dataset).height == count

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table; none gates a build by time."""

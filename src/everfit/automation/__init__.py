@@ -1,0 +1,45 @@
+"""The policy, its triggers and budgets, the loop that follows it, and its replay on history."""
+
+from everfit.automation.decode import decode
+from everfit.automation.explain import explain
+from everfit.automation.init import Started, start_project
+from everfit.automation.inspect import inspect_project
+from everfit.automation.loop import Loop, Tick, queue_gate, queue_judgement, start_retraining
+from everfit.automation.model import Policy
+from everfit.automation.project import Project, open_project, read_policy
+from everfit.automation.replay import (
+    History,
+    Predictor,
+    Replay,
+    Replayed,
+    Span,
+    read_history,
+)
+from everfit.automation.status import standing
+from everfit.automation.timeline import Turn, timeline
+
+__all__ = [
+    "History",
+    "Loop",
+    "Policy",
+    "Predictor",
+    "Project",
+    "Replay",
+    "Replayed",
+    "Span",
+    "Started",
+    "Tick",
+    "Turn",
+    "decode",
+    "explain",
+    "inspect_project",
+    "open_project",
+    "queue_gate",
+    "queue_judgement",
+    "read_history",
+    "read_policy",
+    "standing",
+    "start_project",
+    "start_retraining",
+    "timeline",
+]

@@ -1,0 +1,111 @@
+"""``everfit init``: from a table to a working project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from everfit.automation.decode import FILE, METRICS
+from everfit.automation.project import PIPELINE
+from everfit.data import Leak, Schema, Source, Task, collect, find_leaks, infer_schema, prepare
+from everfit.errors import Conflict
+
+STEPS = '''"""Steps of your own. Each default stage can be replaced by a typed function of its name:
+
+collected, prepared, segregated; any other function that takes `segregated: Split` and returns
+a fitted model (something with `predict(frame)`) may be named in `train.candidates`.
+What must also happen at prediction time belongs into the model, never into `prepared`.
+
+import polars as pl
+from everfit import Split
+
+
+def prepared(collected: pl.DataFrame) -> pl.DataFrame:
+    return collected.filter(pl.col("price") > 0)
+"""
+'''
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What ``init`` wrote and what it inferred."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    schema: Schema
+    leaks: tuple[Leak, ...]
+
+
+def start_project(
+    folder: Path, *, data: Path, target: str | None, time: str | None, task: Task | None
+) -> Started:
+    """Write ``everfit.yaml`` and ``pipeline.py`` for the table ``data`` into ``folder``.
+
+    Raises
+    ------
+    Conflict
+        If there is a policy already; nothing is overwritten.
+    SourceMissing, DataInvalid
+        If the table cannot be read or used for the target.
+    """
+    policy = folder / FILE
+    if policy.exists():
+        raise Conflict(f"{policy} exists already", hint="Remove it first, or choose another DIR.")
+    frame = collect(Source(location=str(data.resolve()), query=None), base=folder)
+    schema = infer_schema(frame, target=target, time=time, task=task)
+    leaks = tuple(find_leaks(prepare(frame, schema), schema))
+    folder.mkdir(parents=True, exist_ok=True)
+    policy.write_text(_policy_text(folder, data, schema, leaks), encoding="utf-8")
+    files = [policy]
+    if not (folder / PIPELINE).exists():
+        (folder / PIPELINE).write_text(STEPS, encoding="utf-8")
+        files.append(folder / PIPELINE)
+    return Started(folder=folder, files=tuple(files), schema=schema, leaks=leaks)
+
+
+def _policy_text(folder: Path, data: Path, schema: Schema, leaks: Sequence[Leak]) -> str:
+    name = "".join(c if c.isalnum() else "-" for c in data.stem.lower()).strip("-") or "model"
+    lines = [
+        f"model: {name}",
+        f"task: {schema.task}",
+        "data:",
+        f"  source: {_relative(data, folder)}",
+    ]
+    if schema.target:
+        lines.append(f"  target: {_quoted(schema.target)}")
+    if schema.time:
+        lines.append(f"  time: {_quoted(schema.time)}")
+    lines += [f"  # {leak.reason}" for leak in leaks]
+    unused = [column for leak in leaks for column in leak.columns]
+    if unused:
+        lines.append(f"  exclude: [{', '.join(_quoted(c) for c in dict.fromkeys(unused))}]")
+    candidates = "kmeans: {}" if schema.task is Task.CLUSTERING else _candidates()
+    lines += [
+        "truth: {arrives: 1d}          # how long after a prediction its label comes",
+        f"train: {{candidates: {{{candidates}}}, metric: {METRICS[schema.task][0]}}}",
+        "gate:                         # what a new version must prove",
+        "  - better: {margin: 0%, confidence: 95%}",
+        "  - no_worse: {on: every slice >= 200 rows, margin: 10%}",
+        "rollout: shadow 1d -> 5% -> 25% -> 100%",
+        "monitor: {window: 1d}",
+        "retrain:",
+        "  when: [monthly, quality worse, drift that matters]",
+        "  at_most: {per_day: 1, cooldown: 7d}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _candidates() -> str:
+    return "linear: {}, forest: {}, boosting: {}"
+
+
+def _relative(data: Path, folder: Path) -> str:
+    """Return the path as it should stand in a file that may move together with its data."""
+    return _quoted(Path(os.path.relpath(data.resolve(), folder.resolve())).as_posix())
+
+
+def _quoted(value: str) -> str:
+    plain = value.replace("_", "").replace("-", "").replace("/", "").replace(".", "")
+    return value if plain.isalnum() and not plain.isdigit() else f'"{value}"'

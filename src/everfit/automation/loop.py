@@ -1,0 +1,274 @@
+"""The loop: watch, move rollouts, start what is due, train, gate, release. One tick at a time.
+
+Everything here is safe to repeat: a tick reads, decides and writes in short transactions, and
+the long work (training, gating) is durable jobs whose last transaction also ends the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event
+
+import polars as pl
+
+from everfit.automation.model import Trigger, TriggerKind
+from everfit.automation.project import Project
+from everfit.automation.triggers import Facts, Firing, decide
+from everfit.deployment import (
+    Decision,
+    advance,
+    current_release,
+    serving_plan,
+    start_release,
+)
+from everfit.errors import NotFound, StaleRevision, Unavailable
+from everfit.evaluation import Outcome, Verdict, evaluate
+from everfit.evaluation import decide as decide_gates
+from everfit.governance import approvals
+from everfit.kernel import (
+    Handler,
+    Job,
+    JobState,
+    Lease,
+    Transaction,
+    Workspace,
+    enqueue,
+    list_jobs,
+    next_time,
+)
+from everfit.monitoring import Monitor, SweepResult, alerts, evidence, matured, matured_count
+from everfit.registry import ModelVersion, champion, get_version, load_package
+from everfit.tracking import list_runs, metrics
+from everfit.training import (
+    EXTRA_TIME,
+    Progress,
+    StepPool,
+    TrainingResult,
+    load_value,
+    quiet,
+    store_value,
+    train,
+)
+
+RETRAIN, GATE = "retrain", "gate"
+PROFILE_MAKER = "everfit.monitoring.profile:profiled"
+LIVE = (JobState.QUEUED, JobState.RUNNING)
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What one turn of the loop saw and did."""
+
+    swept: SweepResult | None
+    rollout: Decision | None
+    fired: Firing | None
+
+
+class Loop:
+    """Drives one project. Holds what is costly to open: the monitor's caches and the step pool."""
+
+    def __init__(self, project: Project, pool: StepPool, *, progress: Progress = quiet) -> None:
+        self.project = project
+        self.pool = pool
+        self.progress = progress
+        self.endpoint = project.policy.model
+        self.monitor = Monitor(project.workspace, self.endpoint, project.monitor_config())
+
+    @property
+    def workspace(self) -> Workspace:
+        """Return the workspace of the project."""
+        return self.project.workspace
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return what a worker needs to run this project's durable work."""
+        return {RETRAIN: self.retrain, GATE: self.gate}
+
+    def tick(self) -> Tick:
+        """Watch what is new, move the rollout if its evidence allows, start what is due."""
+        with self.workspace.reading() as tx:
+            released = serving_plan(tx, self.endpoint) is not None
+        swept = self.monitor.sweep(self.workspace.clock.now()) if released else None
+        rollout = self.move_rollout() if released else None
+        return Tick(swept=swept, rollout=rollout, fired=self.fire() if released else None)
+
+    def run_until(self, stop: Event, every_seconds: float) -> None:
+        """Tick every ``every_seconds`` until ``stop`` is set; a busy database is tried again."""
+        while not stop.is_set():
+            with suppress(Unavailable, StaleRevision):
+                self.tick()
+            stop.wait(every_seconds)
+
+    def move_rollout(self) -> Decision | None:
+        """Judge the release that is rolling out, if there is one, and apply the judgement."""
+        with self.workspace.reading() as tx:
+            release = current_release(tx, self.endpoint)
+            if release is None:
+                return None
+            found = evidence(self.workspace, tx, self.endpoint, release)
+        with self.workspace.transaction() as tx:
+            return advance(tx, release.id, found, self.project.policy.rollback)
+
+    def fire(self) -> Firing | None:
+        """Start a retraining if a trigger asks for it and its limits allow."""
+        with self.workspace.reading() as tx:
+            firing = decide(self.project.policy.retrain, self.facts(tx))
+        if firing is not None and firing.held is None:
+            start_retraining(self.project, reason=firing.because, trigger=firing.trigger.words)
+        return firing
+
+    def facts(self, tx: Transaction) -> Facts:
+        """Return what the triggers need to know."""
+        started = [event.at for event in tx.events("trigger-fired")]
+        last = started[-1] if started else None
+        opened = alerts(tx, self.endpoint, open_only=True)
+        return Facts(
+            now=tx.now,
+            last_started=last,
+            started_today=sum(at.date() == tx.now.date() for at in started),
+            cost_this_week=self._cost_since(tx, tx.now - WEEK),
+            new_rows=matured_count(tx, self.endpoint, since=last),
+            quality_alerts=[alert.id for alert in opened if alert.kind == "quality"],
+            drift_alerts=[alert.id for alert in opened if alert.kind == "drift"],
+            under_way=self._under_way(tx),
+            due=[t.words for t in self.project.policy.retrain.when if _is_due(t, last, tx.now)],
+        )
+
+    def _cost_since(self, tx: Transaction, since: datetime) -> float:
+        if self.project.policy.retrain.at_most.cost_per_week is None:
+            return 0.0
+        runs = [run for run in list_runs(tx, kind="training") if run.started_at >= since]
+        return sum(metrics(tx, run.id).get("cost", 0.0) for run in runs)
+
+    def _under_way(self, tx: Transaction) -> str | None:
+        for job in list_jobs(tx, states=LIVE):
+            if job.kind in (RETRAIN, GATE):
+                return f"{job.kind} {job.id} is {job.state}"
+        release = current_release(tx, self.endpoint)
+        return f"release {release.id} is rolling out" if release else None
+
+    def retrain(self, workspace: Workspace, lease: Lease) -> None:
+        """Train what the policy declares; the last transaction also queues the gate."""
+        as_of = datetime.fromisoformat(lease.job.payload["as_of"])
+        request = self.project.training_request(as_of=as_of, feedback=self._feedback(as_of))
+
+        def finish(tx: Transaction, result: TrainingResult) -> None:
+            queue_gate(tx, result.version.number, result.test, time=result.time)
+            lease.finish(tx, {"version": result.version.number, "run": result.run_id})
+
+        train(
+            workspace,
+            request,
+            run_id=f"run_{lease.job.id.removeprefix('job_')}",
+            pool=self.pool,
+            progress=self.progress,
+            lease=lease,
+            finish=finish,
+            profile_maker=PROFILE_MAKER,
+        )
+
+    def _feedback(self, as_of: datetime) -> str | None:
+        """Store the labelled predictions known at ``as_of`` and return their digest."""
+        with self.workspace.reading() as tx:
+            if serving_plan(tx, self.endpoint) is None:
+                return None
+            rows = matured(self.workspace, tx, self.endpoint, time=EXTRA_TIME, until=as_of)
+        return store_value(self.workspace, rows) if rows.height else None
+
+    def gate(self, workspace: Workspace, lease: Lease) -> None:
+        """Judge a version against the champion and release it if every gate passes."""
+        number, test = lease.job.payload["version"], lease.job.payload["test"]
+        rows: pl.DataFrame = load_value(workspace, test)
+        with workspace.reading() as tx:
+            trial = _Trial(
+                version=get_version(tx, self.endpoint, number),
+                champion=champion(tx, self.endpoint),
+                approvals=[approval.person for approval in approvals(tx, self.endpoint, number)],
+            )
+        verdicts = self._judge(trial, rows, time=lease.job.payload["time"])
+        with workspace.transaction() as tx:
+            report = decide_gates(
+                tx,
+                model=self.endpoint,
+                candidate=number,
+                champion=trial.champion.number if trial.champion else None,
+                verdicts=verdicts,
+                rows=rows,
+            )
+            if report.outcome is Outcome.PASS:
+                steps = self.project.policy.rollout
+                start_release(tx, endpoint=self.endpoint, version=number, steps=steps)
+            lease.finish(tx, {"report": report.id, "outcome": report.outcome})
+
+    def _judge(self, trial: _Trial, rows: pl.DataFrame, *, time: str | None) -> tuple[Verdict, ...]:
+        policy, best = self.project.policy, trial.champion
+        return evaluate(
+            load_package(self.workspace, trial.version),
+            load_package(self.workspace, best) if best else None,
+            rows,
+            target=policy.data.target,
+            time=time,
+            gates=policy.gates,
+            metric=policy.train.metric,
+            approvals=trial.approvals,
+            author=self.workspace.settings.actor,
+            champion_name=f"champion v{best.number}" if best else "the champion",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """Who is judged against whom, and who approved it."""
+
+    version: ModelVersion
+    champion: ModelVersion | None
+    approvals: Sequence[str]
+
+
+def start_retraining(
+    project: Project, *, reason: str, trigger: str = "manual", actor: str = "everfit"
+) -> Job:
+    """Put a retraining into the queue, once however often it is asked for, and return it."""
+    model = project.policy.model
+    with project.workspace.transaction() as tx:
+        live = [job for job in list_jobs(tx, states=LIVE) if job.kind == RETRAIN]
+        if live:
+            return live[0]
+        job = enqueue(tx, RETRAIN, {"as_of": tx.now.isoformat(), "reason": reason}, key=model)
+        tx.record("trigger-fired", job.id, actor, reason=reason, trigger=trigger, model=model)
+    return job
+
+
+def queue_judgement(tx: Transaction, model: str, version: int) -> Job:
+    """Put a version through its gates again, on the held-out rows of its last judgement.
+
+    Raises
+    ------
+    NotFound
+        If there is no such version, or nobody held rows out for it.
+    """
+    get_version(tx, model, version)
+    jobs = [job for job in list_jobs(tx) if job.kind == GATE and job.payload["version"] == version]
+    if not jobs:
+        raise NotFound(
+            f"{model} v{version} has no held-out rows to be judged on",
+            hint="Train it with `everfit run`, which holds rows out and queues the judgement.",
+        )
+    payload = jobs[-1].payload
+    return queue_gate(tx, version, payload["test"], time=payload["time"])
+
+
+def queue_gate(tx: Transaction, version: int, test: str, *, time: str | None) -> Job:
+    """Put the judgement of ``version`` on the held-out rows ``test`` into the queue."""
+    payload = {"version": version, "test": test, "time": time}
+    return enqueue(tx, GATE, payload, key=f"gate-{version}")
+
+
+def _is_due(trigger: Trigger, last: datetime | None, now: datetime) -> bool:
+    if trigger.kind is not TriggerKind.SCHEDULE or trigger.every is None or last is None:
+        return False
+    return next_time(trigger.every, planned=last, now=last) <= now

@@ -1,0 +1,78 @@
+"""What runs, what waits for whom, and what is next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from everfit.automation.loop import LIVE, RETRAIN
+from everfit.automation.model import TriggerKind
+from everfit.automation.project import Project
+from everfit.deployment import current_release, serving_plan
+from everfit.evaluation import Outcome, latest_report
+from everfit.kernel import Transaction, list_jobs, next_time
+from everfit.monitoring import alerts
+from everfit.registry import champion, list_versions
+
+Row = tuple[str, str, str]
+
+
+def standing(project: Project, tx: Transaction) -> list[Row]:
+    """Return one row per thing that matters now: what it is, its state, and the detail."""
+    return [
+        *_serving(project, tx),
+        *_versions(project, tx),
+        *_work(tx),
+        *_alerts(project, tx),
+        *_next(project, tx),
+    ]
+
+
+def _serving(project: Project, tx: Transaction) -> Iterator[Row]:
+    plan = serving_plan(tx, project.policy.model)
+    if plan is None:
+        yield "endpoint", "no release", "run `everfit run` to train and release a first model"
+        return
+    yield "champion", f"v{plan.champion}", "answers requests"
+    release = current_release(tx, project.policy.model)
+    if release is not None:
+        step = release.steps[release.step]
+        yield (
+            f"release {release.id}",
+            f"v{release.version} {step}",
+            f"waits for its evidence since {release.step_since:%Y-%m-%d %H:%M}",
+        )
+
+
+def _versions(project: Project, tx: Transaction) -> Iterator[Row]:
+    """Name the newest version where its gates wait for something."""
+    versions = list_versions(tx, project.policy.model)
+    best = champion(tx, project.policy.model)
+    if not versions or (best and versions[-1].number <= best.number):
+        return
+    report = latest_report(tx, project.policy.model, versions[-1].number)
+    if report is None:
+        yield f"v{versions[-1].number}", "not judged", "its gates have not run"
+        return
+    for verdict in report.verdicts:
+        if verdict.outcome is not Outcome.PASS:
+            yield f"v{report.candidate} gate {verdict.gate}", verdict.outcome, verdict.summary
+
+
+def _work(tx: Transaction) -> Iterator[Row]:
+    for job in list_jobs(tx, states=LIVE):
+        why = job.payload.get("reason", "")
+        yield f"{job.kind} {job.id}", job.state, f"attempt {job.attempt}; {why}".rstrip("; ")
+
+
+def _alerts(project: Project, tx: Transaction) -> Iterator[Row]:
+    for alert in alerts(tx, project.policy.model, open_only=True):
+        yield f"alert {alert.id}", alert.kind, alert.summary
+
+
+def _next(project: Project, tx: Transaction) -> Iterator[Row]:
+    fired = tx.events("trigger-fired")
+    last = fired[-1].at if fired else tx.now
+    for trigger in project.policy.retrain.when:
+        if trigger.kind is TriggerKind.SCHEDULE and trigger.every:
+            due = next_time(trigger.every, planned=last, now=last)
+            yield RETRAIN, "next", f"{trigger.words}: due {due:%Y-%m-%d %H:%M} UTC"

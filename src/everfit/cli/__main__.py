@@ -1,0 +1,5 @@
+"""``python -m everfit.cli``."""
+
+from everfit.cli import main
+
+main()

@@ -1,0 +1,50 @@
+"""``everfit init`` and ``everfit check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from everfit.automation import explain, inspect_project, read_policy, start_project
+from everfit.cli import show
+from everfit.data import Task
+
+FOLDER = click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+
+
+@click.command()
+@FOLDER
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="CSV or Parquet.")
+@click.option("--target", help="The column to predict; without it rows are clustered.")
+@click.option("--time", help="The column that says when a row happened.")
+@click.option("--task", type=click.Choice(list(Task)), help="Inferred where it is not given.")
+def init(folder: Path, data: Path, target: str | None, time: str | None, task: str | None) -> None:
+    """Write a working project from a table.
+
+    Infers the task, the time column and the role of every column, and shows them.
+    """
+    started = start_project(
+        folder, data=data, target=target, time=time, task=Task(task) if task else None
+    )
+    show.table(
+        f"{data.name}: {started.schema.task}",
+        ("column", "role", "because"),
+        [(column.name, column.role, column.reason) for column in started.schema.columns],
+    )
+    for leak in started.leaks:
+        show.console.print(f"excluded: {leak.reason}", style="yellow")
+    for file in started.files:
+        show.console.print(f"wrote {file}")
+    show.console.print("next: everfit check, then everfit run")
+
+
+@click.command()
+@FOLDER
+def check(folder: Path) -> None:
+    """Report every problem of the policy at once, then explain it in plain words."""
+    policy, pipeline = read_policy(folder)
+    inspect_project(folder, policy, pipeline)
+    for sentence in explain(policy):
+        show.console.print(f"- {sentence}", soft_wrap=True)
+    show.console.print("no problems", style="green")

@@ -1,0 +1,164 @@
+"""Wires a replay: a workspace of its own, a model server, the loop, and what is shown."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from everfit.automation import (
+    Loop,
+    Predictor,
+    Project,
+    Replay,
+    Replayed,
+    read_history,
+    read_policy,
+    timeline,
+)
+from everfit.cli import show
+from everfit.data import Task
+from everfit.kernel import ManualClock, load_settings, open_workspace
+from everfit.monitoring import ten_metrics
+from everfit.serving import BackgroundServer, HttpPredictor, LocalPredictor, ModelServer
+from everfit.training import StepPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How a replay is run and shown."""
+
+    http: bool = False
+    before_window: Callable[[Loop], None] = lambda _loop: None
+
+
+def replay_project(
+    folder: Path,
+    *,
+    since: datetime,
+    until: datetime,
+    home: Path | None,
+    telling: Telling | None = None,
+) -> Replayed:
+    """Replay the project's rows from ``since`` to ``until`` and show what happened."""
+    telling = telling or Telling()
+    with _home(home) as state:
+        project = replayed_project(folder, state, since)
+        try:
+            return _run(project, since, until, telling)
+        finally:
+            project.workspace.close()
+
+
+def replayed_project(folder: Path, home: Path, since: datetime) -> Project:
+    """Return the project in ``folder`` with a state of its own below ``home``."""
+    policy, pipeline = read_policy(folder)
+    settings = replace(
+        load_settings(folder), home=home, database_url=f"sqlite:///{home / 'everfit.db'}"
+    )
+    # A replay can be run again: its state need not survive power loss.
+    workspace = open_workspace(settings, clock=ManualClock(since), durable=False)
+    return Project(
+        folder=folder,
+        policy=policy,
+        workspace=workspace,
+        pipeline=pipeline.path if pipeline else None,
+        history_ends=since,
+    )
+
+
+@contextmanager
+def _home(home: Path | None) -> Iterator[Path]:
+    if home is not None:
+        yield home
+        return
+    with tempfile.TemporaryDirectory(prefix="everfit-replay-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def predictor(project: Project, *, http: bool) -> Iterator[Predictor]:
+    """Yield the project's model server: behind real HTTP, or in this process."""
+    workspace, endpoint = project.workspace, project.policy.model
+    if not http:
+        server = ModelServer(workspace, endpoint, writer="replay", durable=False)
+        try:
+            yield LocalPredictor(server)
+        finally:
+            server.close()
+        return
+    with BackgroundServer(workspace, [endpoint]) as server_thread:
+        yield HttpPredictor(server_thread, endpoint)
+
+
+def _run(project: Project, since: datetime, until: datetime, telling: Telling) -> Replayed:
+    history = read_history(project)
+    clock = project.workspace.clock
+    assert isinstance(clock, ManualClock)  # noqa: S101 - replayed_project opened it so
+    shown = 0
+    with (
+        StepPool(project.workspace) as pool,
+        predictor(project, http=telling.http) as served,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[moment]}"),
+            TimeElapsedColumn(),
+            console=show.console,
+            transient=True,
+        ) as bar,
+    ):
+        task = bar.add_task(
+            "replaying", total=(until - since).total_seconds(), moment="first training"
+        )
+
+        def on_window(end: datetime, _rows: int) -> None:
+            nonlocal shown
+            with project.workspace.reading() as tx:
+                events = tx.events(after=shown)
+            shown = events[-1].number if events else shown
+            for item in timeline(events):
+                show.turn(item)
+            done = (end - since).total_seconds()
+            bar.update(task, completed=done, moment=f"{end:%Y-%m-%d}")
+
+        replay = Replay(
+            loop=Loop(project, pool),
+            clock=clock,
+            history=history,
+            predictor=served,
+            before_window=telling.before_window,
+            on_window=on_window,
+        )
+        replayed = replay.run(since=since, until=until)
+    worth(project, replayed)
+    with project.workspace.reading() as tx:
+        found = ten_metrics(
+            project.workspace, tx, project.policy.model, since=since, until=clock.now()
+        )
+    show.metrics(found)
+    return replayed
+
+
+def worth(project: Project, replayed: Replayed) -> None:
+    """Show what the loop was worth: the loss with it and without it."""
+    classifying = project.policy.task is Task.CLASSIFICATION
+    loss = "error rate" if classifying else "mean absolute error"
+    top = max(max(s.loss, s.loss_without) for s in replayed.spans)
+    show.console.print()
+    show.console.print(f"{loss} per window", style="bold")
+    for name, values, mean in (
+        ("first model alone", [s.loss_without for s in replayed.spans], replayed.loss_without),
+        ("with the loop", [s.loss for s in replayed.spans], replayed.loss),
+    ):
+        show.console.print(f"{name:<18}{show.sparkline(values, top=top)}  {mean:.4g}")
+    gain = 1 - replayed.loss / replayed.loss_without if replayed.loss_without else 0.0
+    show.console.print(
+        f"the loop removed {gain:.1%} of the {loss} over {replayed.rows:,} rows "
+        f"({replayed.seconds:.1f} s, of which training and gates {replayed.training_seconds:.1f} s)"
+    )

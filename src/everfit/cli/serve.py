@@ -1,0 +1,75 @@
+"""``everfit serve`` and ``everfit up``."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from everfit.automation import Loop, Project, open_project
+from everfit.cli.project import FOLDER
+from everfit.kernel import Worker
+from everfit.serving import serve as serve_process
+from everfit.training import StepPool
+
+HOST = click.option("--host", help="Address to listen on; loopback only.")
+PORT = click.option("--port", type=int, help="Port to listen on.")
+
+
+@click.command()
+@FOLDER
+@HOST
+@PORT
+def serve(folder: Path, host: str | None, port: int | None) -> None:
+    """Answer predictions over HTTP for the project's model, and take labels."""
+    _serve(open_project(folder), host, port)
+
+
+@click.command()
+@FOLDER
+@HOST
+@PORT
+@click.option("--every", default=5.0, help="Seconds between two turns of the loop.")
+@click.option("--serve/--no-serve", "serving", default=True, help="Also answer predictions.")
+def up(folder: Path, host: str | None, port: int | None, every: float, serving: bool) -> None:
+    """Run the whole loop: serve, watch, move rollouts, retrain when a trigger asks for it."""
+    project = open_project(folder)
+    stop = threading.Event()
+    with StepPool(project.workspace) as pool:
+        loop = Loop(project, pool)
+        worker = Worker(project.workspace, loop.handlers, name="up")
+        threads = [
+            threading.Thread(target=worker.run_until, args=(stop,), name="worker"),
+            threading.Thread(target=loop.run_until, args=(stop, every), name="loop"),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            if serving:
+                _serve(project, host, port)
+            else:
+                _wait_for_signal()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+def _serve(project: Project, host: str | None, port: int | None) -> None:
+    settings = project.workspace.settings
+    serve_process(
+        project.workspace,
+        [project.policy.model],
+        host=host or settings.host,
+        port=settings.port if port is None else port,
+    )
+
+
+def _wait_for_signal() -> None:
+    """Wait until this process is asked to end."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    ended.wait()

@@ -1,0 +1,69 @@
+"""``everfit label``, ``status``, ``why`` and ``metrics``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from everfit.automation import open_project, standing
+from everfit.cli import show
+from everfit.data import Source, collect
+from everfit.governance import Question
+from everfit.governance import why as explain_id
+from everfit.kernel import as_utc
+from everfit.monitoring import receive_labels, ten_metrics
+
+IN = click.option(
+    "--in", "folder", default=".", type=click.Path(path_type=Path), help="The project's folder."
+)
+
+
+@click.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@IN
+def label(table: Path, folder: Path) -> None:
+    """Hand in labels: a table with `id` or `key`, and `label`."""
+    project = open_project(folder)
+    rows = collect(Source(location=str(table.resolve()), query=None), base=folder)
+    receipt = receive_labels(project.workspace, project.policy.model, rows)
+    show.console.print(
+        f"{receipt.accepted:,} labels kept; they join their predictions when watched"
+    )
+
+
+@click.command()
+@IN
+def status(folder: Path) -> None:
+    """Show what runs, what waits for whom, and what is next."""
+    project = open_project(folder)
+    with project.workspace.reading() as tx:
+        found = standing(project, tx)
+    show.table(project.policy.model, ("what", "state", "detail"), found)
+
+
+@click.command()
+@click.argument("identifier")
+@IN
+def why(identifier: str, folder: Path) -> None:
+    """Explain a prediction, an alert, a verdict, a release, a version or a run by its id."""
+    project = open_project(folder)
+    question = Question(workspace=project.workspace, model=project.policy.model)
+    with project.workspace.reading() as tx:
+        for line in explain_id(question, tx, identifier):
+            show.console.print(line, soft_wrap=True)
+
+
+@click.command()
+@IN
+@click.option("--since", type=click.DateTime(), help="From when; default: 30 days ago.")
+@click.option("--until", type=click.DateTime(), help="Until when; default: now.")
+def metrics(folder: Path, since: datetime | None, until: datetime | None) -> None:
+    """Print the ten metrics, each computed from recorded events (docs/metrics.md)."""
+    project = open_project(folder)
+    end = as_utc(until) if until else project.workspace.clock.now()
+    start = as_utc(since) if since else end - timedelta(days=30)
+    with project.workspace.reading() as tx:
+        found = ten_metrics(project.workspace, tx, project.policy.model, since=start, until=end)
+    show.metrics(found)

@@ -1,0 +1,7 @@
+"""Approvals, the audit of the ledger, and the answer to "why?"."""
+
+from everfit.governance.model import Approval, Question
+from everfit.governance.service import approvals, approve, verify_ledger
+from everfit.governance.why import why
+
+__all__ = ["Approval", "Question", "approvals", "approve", "verify_ledger", "why"]

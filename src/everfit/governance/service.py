@@ -1,0 +1,51 @@
+"""Approvals and the audit of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from everfit.errors import Invalid
+from everfit.governance import store
+from everfit.governance.model import Approval
+from everfit.kernel import Break, Transaction, verify
+from everfit.registry import get_version
+
+
+def approve(tx: Transaction, model: str, version: int, *, by: str, comment: str = "") -> Approval:
+    """Record that ``by`` approves the version; a second word of the same person changes nothing.
+
+    Raises
+    ------
+    NotFound
+        If there is no such version.
+    Invalid
+        If the name is empty.
+    """
+    person = by.strip()
+    if not person:
+        raise Invalid("the name of the person who approves is empty", hint="Give it with --as.")
+    get_version(tx, model, version)
+    given = {approval.person: approval for approval in store.of_version(tx, model, version)}
+    if person in given:
+        return given[person]
+    approval = Approval(model=model, version=version, person=person, at=tx.now, comment=comment)
+    store.add(tx, approval)
+    tx.record(
+        "approval-given",
+        f"{model}/{version}",
+        person,
+        model=model,
+        version=version,
+        comment=comment,
+    )
+    return approval
+
+
+def approvals(tx: Transaction, model: str, version: int) -> Sequence[Approval]:
+    """Return who approved the version, in the order in which they did."""
+    return store.of_version(tx, model, version)
+
+
+def verify_ledger(tx: Transaction) -> tuple[int, list[Break]]:
+    """Return how many rows the project's ledger has, and every place where its chain breaks."""
+    return len(tx.events()), verify(tx.connection, tx.project)

@@ -1,0 +1,135 @@
+"""The answer to "why?": what is on record about anything that has an id, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from everfit.deployment import describe_rollout, get_release
+from everfit.errors import NotFound
+from everfit.evaluation import Report, find_report, latest_report
+from everfit.governance.model import Question
+from everfit.kernel import Transaction, get_job
+from everfit.monitoring import explain_alert, explain_prediction
+from everfit.registry import get_version
+from everfit.tracking import artifacts, get_run, metrics, params
+
+Lines = Iterator[str]
+
+
+def why(question: Question, tx: Transaction, identifier: str) -> list[str]:
+    """Return what is known about ``identifier``, one sentence each, ending with its ledger rows.
+
+    Understood are ids of predictions (``p_…``), alerts, reports, releases, runs and jobs, and
+    versions (``v3``).
+
+    Raises
+    ------
+    NotFound
+        If nothing has that id.
+    """
+    prefix = identifier.partition("_")[0]
+    if identifier[:1] == "v" and identifier[1:].isdigit():
+        number = int(identifier[1:])
+        lines = list(_version(question, tx, number))
+        return lines + _ledger(tx, f"{question.model}/{number}")
+    if prefix not in ANSWERS:
+        raise NotFound(
+            f"{identifier!r} is no id of Everfit's",
+            hint="Give an id that begins with " + ", ".join(f"{p}_" for p in ANSWERS) + ", or v3.",
+        )
+    return list(ANSWERS[prefix](question, tx, identifier)) + _ledger(tx, identifier)
+
+
+def _ledger(tx: Transaction, subject: str) -> list[str]:
+    return [
+        f"ledger row {event.number}: {event.at:%Y-%m-%d %H:%M} {event.kind} by {event.actor}"
+        for event in tx.events(subject=subject)
+    ]
+
+
+def _prediction(question: Question, tx: Transaction, identifier: str) -> Lines:
+    found = explain_prediction(question.workspace, tx, question.model, identifier)
+    yield from _facts(found)
+    yield from _version(question, tx, int(found["version"]))
+
+
+def _alert(question: Question, tx: Transaction, identifier: str) -> Lines:
+    yield from _facts(explain_alert(tx, identifier))
+
+
+def _facts(found: Mapping[str, Any]) -> Lines:
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            inner = ", ".join(f"{key} = {_shown(item)}" for key, item in value.items())
+            yield f"{name}: {inner}"
+        elif value is not None:
+            yield f"{name}: {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _version(question: Question, tx: Transaction, number: int) -> Lines:
+    version = get_version(tx, question.model, number)
+    yield (
+        f"v{number} is {version.algorithm}, trained {version.created_at:%Y-%m-%d %H:%M} "
+        f"by run {version.run} on dataset {version.dataset[:12]}"
+    )
+    report = latest_report(tx, question.model, number)
+    if report is not None:
+        yield from _report_lines(report)
+
+
+def _report(question: Question, tx: Transaction, identifier: str) -> Lines:
+    yield from _report_lines(find_report(tx, identifier))
+
+
+def _report_lines(report: Report) -> Lines:
+    against = f"champion v{report.champion}" if report.champion else "the baseline"
+    yield (
+        f"report {report.id}: v{report.candidate} against {against} on {report.rows:,} held-out "
+        f"rows: {report.outcome}"
+    )
+    for verdict in report.verdicts:
+        yield f"gate {verdict.gate}: {verdict.outcome}: {verdict.summary}"
+
+
+def _release(question: Question, tx: Transaction, identifier: str) -> Lines:
+    release = get_release(tx, identifier)
+    yield (
+        f"release of v{release.version} ({describe_rollout(release.steps)}): {release.state}"
+        + (f" because {release.reason}" if release.reason else "")
+    )
+    for event in tx.events(subject=identifier):
+        if event.data.get("reason"):
+            yield f"{event.at:%Y-%m-%d %H:%M} {event.kind}: {event.data['reason']}"
+    yield from _version(question, tx, release.version)
+
+
+def _run(question: Question, tx: Transaction, identifier: str) -> Lines:
+    run = get_run(tx, identifier)
+    yield f"run {run.name} ({run.kind}): {run.status}"
+    for title, values in (
+        ("parameters", params(tx, identifier)),
+        ("metrics", metrics(tx, identifier)),
+        ("artifacts", {name: a.digest[:12] for name, a in artifacts(tx, identifier).items()}),
+    ):
+        yield from _facts({title: values})
+
+
+def _job(question: Question, tx: Transaction, identifier: str) -> Lines:
+    job = get_job(tx, identifier)
+    yield f"{job.kind} is {job.state}, attempt {job.attempt} of {job.max_attempts}"
+    yield from _facts({"asked": job.payload, "gave": job.result or {}, "error": job.error})
+
+
+ANSWERS: Mapping[str, Callable[[Question, Transaction, str], Lines]] = {
+    "p": _prediction,
+    "alert": _alert,
+    "report": _report,
+    "rel": _release,
+    "run": _run,
+    "job": _job,
+}

@@ -1,0 +1,44 @@
+"""The step of a training that makes the reference profile of the version that it trained."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from everfit.data import Split, Task
+from everfit.evaluation import importance
+from everfit.measures.scores import losses
+from everfit.monitoring.reference import reference_profile
+from everfit.registry import FittedModel
+
+# What a column is worth to the model is asked of so many held-out rows: enough to rank columns.
+IMPORTANCE_ROWS = 500
+
+
+def profiled(fitted: FittedModel, segregated: Split, window_seconds: float | None) -> bytes:
+    """Return the reference profile: all rows of the split, the model's predictions on them.
+
+    The losses that production is held against are those of the held-out rows.
+    """
+    split = segregated
+    rows = pl.concat([split.train, split.validation, split.test])
+    target, task = split.schema.target, split.schema.task
+    supervised = target is not None and task is not Task.CLUSTERING
+    metric = "accuracy" if task is Task.CLASSIFICATION else "mae"
+    held_out = split.test
+    return reference_profile(
+        rows,
+        fitted.signature.names,
+        time=split.schema.time,
+        window=None if window_seconds is None else timedelta(seconds=window_seconds),
+        predictions=fitted.predict(rows),
+        losses=(
+            losses(task, held_out[target].to_numpy(), fitted.predict(held_out))
+            if supervised and target is not None
+            else None
+        ),
+        importance=importance(
+            fitted, held_out, target if supervised else None, metric, rows=IMPORTANCE_ROWS
+        ),
+    )

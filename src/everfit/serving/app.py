@@ -1,0 +1,251 @@
+"""The model server's HTTP interface, as a bare ASGI application: the paths, and the last resort."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from everfit import __version__
+from everfit.errors import EverfitError, NotFound, Overloaded
+from everfit.kernel import Workspace
+from everfit.serving.asgi import (
+    TEXT,
+    Disconnected,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    error_reply,
+    json_reply,
+    plain_error,
+    read_body,
+    send_reply,
+)
+from everfit.serving.core import ModelServer
+from everfit.serving.labels import decode_labels
+from everfit.serving.model import Answers, Bounds
+from everfit.serving.rows import encode_rows
+from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
+from everfit.serving.traffic import exposition
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class App:
+    """Serves endpoints over HTTP. Predictions run on a few threads; past the bounds it refuses."""
+
+    def __init__(
+        self, workspace: Workspace, servers: Mapping[str, ModelServer], bounds: Bounds
+    ) -> None:
+        self.workspace = workspace
+        self.servers = servers
+        self.bounds = bounds
+        self.in_flight = 0
+        self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="predict")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        call = Call(app=self, scope=scope, receive=receive)
+        try:
+            reply = await _reply(call)
+        except Disconnected:
+            return
+        if call.counted is not None:
+            latency_ms = (time.perf_counter() - call.started) * 1000
+            now = self.workspace.clock.now()
+            call.counted.traffic.note(now, reply.status, latency_ms, call.answers)
+        await send_reply(send, reply)
+
+    def server(self, name: str) -> ModelServer:
+        """Return the server of an endpoint, or raise NotFound."""
+        try:
+            return self.servers[name]
+        except KeyError:
+            raise NotFound(
+                f"no endpoint {name!r}",
+                hint=f"This server has: {', '.join(self.servers)}.",
+                endpoint=name,
+            ) from None
+
+    async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        """Return what ``work`` returns, run beside the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work, *arguments)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.shutdown()
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way, with what is noted of it: its endpoint, answers and start."""
+
+    app: App
+    scope: Scope
+    receive: Receive
+    name: str = ""
+    counted: ModelServer | None = None
+    answers: Answers | None = None
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+
+    async def work(self, answer: Callable[[Call, ModelServer, bytes], bytes]) -> Reply:
+        """Return what ``answer`` makes of the body, on a thread; refuse when too much waits."""
+        app = self.app
+        server = app.server(self.name)
+        if app.in_flight >= app.bounds.in_flight:
+            raise Overloaded(
+                f"{app.in_flight} requests are being answered already",
+                hint="Send it again after the time in Retry-After, or start more servers.",
+            )
+        app.in_flight += 1
+        try:
+            body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
+            return Reply(status=200, body=await app.in_thread(answer, self, server, body))
+        finally:
+            app.in_flight -= 1
+
+
+async def _reply(call: Call) -> Reply:
+    try:
+        found = _find(call.scope["method"], call.scope["path"])
+        if isinstance(found, Reply):
+            return found
+        handler, call.name = found
+        return await handler(call)
+    except EverfitError as error:
+        return error_reply(error)
+    except (Disconnected, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("%s %s failed", call.scope["method"], call.scope["path"])
+        return plain_error(
+            500,
+            EverfitError.code,
+            "the server failed on this request",
+            "Its log holds the details; report them, this should not happen.",
+        )
+
+
+async def about(call: Call) -> Reply:
+    """``GET /v2``: who answers here."""
+    endpoints = list(call.app.servers)
+    about = {"name": "everfit", "version": __version__, "extensions": []}
+    return json_reply({**about, "endpoints": endpoints})
+
+
+async def live(_call: Call) -> Reply:
+    """``GET /v2/health/live``: this process answers."""
+    return json_reply({"live": True})
+
+
+async def ready(call: Call) -> Reply:
+    """``GET /v2/health/ready``: every endpoint has a model."""
+    for server in call.app.servers.values():
+        _ = server.loaded
+    return json_reply({"ready": True})
+
+
+async def model(call: Call) -> Reply:
+    """``GET /v2/models/NAME``: what it takes and gives."""
+    loaded = call.app.server(call.name).loaded
+    return json_reply(describe_model(call.name, loaded.plan.champion, loaded.signature))
+
+
+async def model_ready(call: Call) -> Reply:
+    """``GET /v2/models/NAME/ready``: it can answer, with this plan."""
+    server = call.app.server(call.name)
+    plan = server.loaded.plan
+    return json_reply({"name": call.name, "ready": True, "plan": plan, "problem": server.problem})
+
+
+async def infer(call: Call) -> Reply:
+    """``POST /v2/models/NAME/infer``: predictions for columns."""
+    call.counted = call.app.server(call.name)
+    return await call.work(_infer)
+
+
+def _infer(call: Call, server: ModelServer, body: bytes) -> bytes:
+    loaded = server.loaded
+    rows = decode_tensors(body, loaded.signature, max_rows=server.bounds.rows)
+    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
+    return encode_tensors(call.name, loaded.signature, rows, call.answers)
+
+
+async def predict(call: Call) -> Reply:
+    """``POST /predict/NAME``: predictions for rows."""
+    call.counted = call.app.server(call.name)
+    return await call.work(_predict)
+
+
+def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
+    loaded = server.loaded
+    rows = loaded.decoder.decode(body)
+    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
+    return encode_rows(call.name, call.answers)
+
+
+async def labels(call: Call) -> Reply:
+    """``POST /labels/NAME``: the truth, by prediction id or key."""
+    return await call.work(_labels)
+
+
+def _labels(_call: Call, server: ModelServer, body: bytes) -> bytes:
+    receipt = server.labels.receive(decode_labels(body, max_rows=server.bounds.rows))
+    return msgspec.json.encode(receipt)
+
+
+async def metrics(call: Call) -> Reply:
+    """``GET /metrics``: counters in Prometheus' text format."""
+    text = exposition(server.traffic for server in call.app.servers.values())
+    return Reply(status=200, body=text.encode(), media=TEXT)
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+NAME = "{name}"
+ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
+    ("v2",): {"GET": about},
+    ("v2", "health", "live"): {"GET": live},
+    ("v2", "health", "ready"): {"GET": ready},
+    ("v2", "models", NAME): {"GET": model},
+    ("v2", "models", NAME, "ready"): {"GET": model_ready},
+    ("v2", "models", NAME, "infer"): {"POST": infer},
+    ("predict", NAME): {"POST": predict},
+    ("labels", NAME): {"POST": labels},
+    ("metrics",): {"GET": metrics},
+}
+
+
+def _find(method: str, path: str) -> tuple[Handler, str] | Reply:
+    """Return the handler of a path with the name in it, or the reply that there is none."""
+    parts = path.strip("/").split("/")
+    for pattern, handlers in ROUTES.items():
+        if len(pattern) != len(parts):
+            continue
+        pairs = list(zip(pattern, parts, strict=True))
+        if all(wanted in (NAME, part) for wanted, part in pairs):
+            name = next((part for wanted, part in pairs if wanted == NAME), "")
+            # A server that checks health with HEAD gets the head of what GET answers.
+            handler = handlers.get("GET" if method == "HEAD" else method)
+            return _not_allowed(method, handlers) if handler is None else (handler, name)
+    known = ", ".join("/" + "/".join(pattern) for pattern in ROUTES)
+    return plain_error(404, NotFound.code, f"no path {path!r}", f"Use one of {known}.")
+
+
+def _not_allowed(method: str, handlers: Mapping[str, Any]) -> Reply:
+    allowed = ", ".join(handlers)
+    reply = plain_error(
+        405, "method-not-allowed", f"{method} is not for this path", f"Use {allowed}."
+    )
+    return Reply(status=405, body=reply.body, headers=((b"allow", allowed.encode()),))

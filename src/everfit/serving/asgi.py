@@ -1,0 +1,118 @@
+"""HTTP as the ASGI interface gives it: reading a call, and the two shapes of a reply."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from everfit.errors import EverfitError, TooLarge
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
+RETRY_AFTER_SECONDS = 1
+
+
+class Disconnected(Exception):
+    """The caller went away before it had sent the whole request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What goes back to the caller."""
+
+    status: int
+    body: bytes
+    media: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def json_reply(value: object, status: int = 200) -> Reply:
+    """Return ``value`` as JSON."""
+    return Reply(status=status, body=msgspec.json.encode(value))
+
+
+def error_reply(error: EverfitError) -> Reply:
+    """Return the one shape in which every refusal and failure is told."""
+    headers: list[tuple[bytes, bytes]] = []
+    if error.status in (429, 503):
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+    if error.status == TooLarge.status:
+        # The rest of the body is not read, so the connection cannot be used again.
+        headers.append((b"connection", b"close"))
+    context = {name: value for name, value in error.context.items() if _plain(value)}
+    body = {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "problems": error.problems,
+        "context": context,
+    }
+    return Reply(
+        status=error.status,
+        body=msgspec.json.encode({"error": body}),
+        headers=tuple(headers),
+    )
+
+
+def plain_error(status: int, code: str, message: str, hint: str) -> Reply:
+    """Return an error of HTTP itself in the same shape."""
+    body = {"code": code, "message": message, "hint": hint, "problems": [], "context": {}}
+    return Reply(status=status, body=msgspec.json.encode({"error": body}))
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+async def read_body(scope: Scope, receive: Receive, *, most: int) -> bytes:
+    """Return the body of the request.
+
+    Raises
+    ------
+    TooLarge
+        If it is longer than ``most`` bytes; the rest is not read.
+    Disconnected
+        If the caller went away before its end.
+    """
+    announced = dict(scope["headers"]).get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > most:
+        raise _too_large(int(announced), most)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > most:
+            raise _too_large(size, most)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large(size: int, most: int) -> TooLarge:
+    return TooLarge(
+        f"the body has {size:,} bytes or more; {most:,} are accepted",
+        hint="Send the rows in several requests.",
+        bytes=size,
+    )
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send the reply."""
+    head = [
+        (b"content-type", reply.media),
+        (b"content-length", str(len(reply.body)).encode()),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": head})
+    await send({"type": "http.response.body", "body": reply.body})

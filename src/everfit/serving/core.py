@@ -1,0 +1,193 @@
+"""The model server of one endpoint: scores rows, splits traffic, logs, and changes models live."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Self, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from everfit.deployment import serving_plan
+from everfit.errors import EverfitError, NoRelease
+from everfit.kernel import Workspace
+from everfit.monitoring import LabelLog, prediction_log
+from everfit.registry import FittedModel
+from everfit.serving.combine import Scoring, answers, log_rows
+from everfit.serving.load import Candidate, Loaded, load
+from everfit.serving.model import Answers, Bounds
+from everfit.serving.numbering import PredictionIds
+from everfit.serving.score import Scored, score
+from everfit.serving.split import canary_keys
+from everfit.serving.traffic import Traffic
+
+log = logging.getLogger(__name__)
+
+
+class _Kept(TypedDict):
+    """How the logs of one server are kept."""
+
+    writer: str
+    durable: bool
+
+
+class ModelServer:
+    """Answers predictions of one endpoint; any number of threads may ask at once.
+
+    ``refresh`` takes up a new plan: models are loaded and warmed beside the present ones, then
+    one reference is swapped, so no request waits and each is answered by one plan. A prediction
+    is in the log, on disk unless ``durable`` is off, before ``predict`` returns it.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        endpoint: str,
+        *,
+        writer: str,
+        durable: bool = True,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self.workspace = workspace
+        self.endpoint = endpoint
+        self.bounds = bounds or Bounds()
+        self.problem: str | None = None
+        with ExitStack() as opened:
+            # If a later log cannot be opened, the earlier ones are let go of.
+            kept: _Kept = {"writer": writer, "durable": durable}
+            self.traffic = opened.enter_context(Traffic(workspace, endpoint, **kept))
+            self.labels = opened.enter_context(LabelLog(workspace, endpoint, **kept))
+            self._log = opened.enter_context(prediction_log(workspace, endpoint, **kept))
+            self._opened = opened.pop_all()
+        self._ids = PredictionIds()
+        self._loaded: Loaded | None = None
+        self._refreshing = threading.Lock()
+        self.refresh()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the logs."""
+        self._opened.close()
+
+    @property
+    def loaded(self) -> Loaded:
+        """Return the plan in use with its models; raises NoRelease while there is none."""
+        if self._loaded is None:
+            because = f": {self.problem}" if self.problem else ""
+            raise NoRelease(
+                f"endpoint {self.endpoint!r} has no model to answer with{because}",
+                hint="Train a model and release it with `everfit release`.",
+                endpoint=self.endpoint,
+            )
+        return self._loaded
+
+    def refresh(self) -> None:
+        """Take up the endpoint's present plan, if it has changed.
+
+        What cannot be loaded changes nothing for those who ask: the models in use stay, and
+        ``problem`` says what is wrong. What was noted of requests is logged on the way.
+        """
+        with self._refreshing:
+            try:
+                self.traffic.flush()
+                self._refresh()
+            except EverfitError as error:
+                self.problem = str(error)
+                log.warning("endpoint %s keeps its models: %s", self.endpoint, error)
+
+    def _refresh(self) -> None:
+        with self.workspace.reading() as tx:
+            plan = serving_plan(tx, self.endpoint)
+        if plan is None or (self._loaded and self._loaded.plan.revision == plan.revision):
+            return
+        loaded = load(self.workspace, plan, self._known(), max_rows=self.bounds.rows)
+        self.problem = loaded.problem
+        self._loaded = loaded
+
+    def _known(self) -> dict[int, FittedModel]:
+        """Return the models in memory by version: those that stay are not loaded again."""
+        if self._loaded is None:
+            return {}
+        known = {self._loaded.plan.champion: self._loaded.champion}
+        candidate = self._loaded.candidate
+        if candidate is not None and candidate.fitted is not None:
+            known[candidate.version] = candidate.fitted
+        return known
+
+    def predict(
+        self,
+        frame: pl.DataFrame,
+        keys: Sequence[str | None] | None = None,
+        times: pl.Series | None = None,
+        now: datetime | None = None,
+        *,
+        loaded: Loaded | None = None,
+    ) -> Answers:
+        """Answer every row of ``frame``, which has the signature's columns and types.
+
+        ``loaded`` are the models whose signature the rows were decoded by: another plan may have
+        been taken up since.
+
+        The canary answers the rows whose key (the prediction id, where a row has no key) falls
+        into its share. While a release rolls out both versions score every row; where the
+        candidate fails the champion answers, and the log holds the error.
+
+        Raises
+        ------
+        NoRelease
+            If the endpoint has no model yet.
+        PredictionFailed
+            If the champion cannot score the rows.
+        """
+        loaded = loaded or self.loaded
+        now = now or self.workspace.clock.now()
+        ids = self._ids.take(frame.height, now)
+        champion = score(loaded.champion, loaded.plan.champion, frame)
+        candidate, other, failed = loaded.candidate, None, None
+        if candidate is not None:
+            other, failed = _second_opinion(candidate, frame)
+        scoring = Scoring(
+            ids=ids,
+            frame=frame,
+            keys=keys,
+            times=times,
+            at=now,
+            champion=champion,
+            canary=_canary(loaded, keys, ids),
+            candidate=candidate.version if candidate else None,
+            other=other,
+            failed=failed,
+        )
+        answered = answers(scoring)
+        self._log.append(log_rows(scoring, answered, numeric=not loaded.labels))
+        return answered
+
+
+def _canary(
+    loaded: Loaded, keys: Sequence[str | None] | None, ids: list[str]
+) -> npt.NDArray[np.bool_]:
+    plan = loaded.plan
+    if plan.candidate is None or plan.shadow:
+        return np.zeros(len(ids), dtype=np.bool_)
+    sticky = ids if keys is None else [key or own for key, own in zip(keys, ids, strict=True)]
+    return canary_keys(sticky, plan.share, f"{plan.endpoint}/{plan.candidate}")
+
+
+def _second_opinion(candidate: Candidate, frame: pl.DataFrame) -> tuple[Scored | None, str | None]:
+    """Return what the candidate says, or the error for which it says nothing."""
+    if candidate.fitted is None:
+        return None, candidate.unusable
+    try:
+        return score(candidate.fitted, candidate.version, frame), None
+    except EverfitError as error:
+        return None, error.message

@@ -1,0 +1,143 @@
+"""What a model server holds in memory for one serving plan, loaded and warmed. Never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from everfit.deployment import ServingPlan
+from everfit.errors import EverfitError, Unavailable
+from everfit.kernel import Workspace
+from everfit.registry import Field, FittedModel, Kind, Signature, get_version, load_package
+from everfit.serving.columns import DTYPES
+from everfit.serving.rows import RowsDecoder
+from everfit.serving.score import score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """The version that is rolling out; ``unusable`` says why it cannot even be asked."""
+
+    version: int
+    fitted: FittedModel | None
+    unusable: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A plan with its models. A request uses one of these from beginning to end."""
+
+    plan: ServingPlan
+    champion: FittedModel
+    candidate: Candidate | None
+    decoder: RowsDecoder
+
+    @property
+    def signature(self) -> Signature:
+        """Return the signature that requests must fit: the champion's."""
+        return self.champion.signature
+
+    @property
+    def labels(self) -> bool:
+        """Return whether predictions are labels of classes or clusters, not quantities."""
+        return self.signature.task != "regression"
+
+    @property
+    def problem(self) -> str | None:
+        """Return why the candidate cannot be asked, or None."""
+        return self.candidate.unusable if self.candidate else None
+
+
+def load(
+    workspace: Workspace, plan: ServingPlan, known: Mapping[int, FittedModel], *, max_rows: int
+) -> Loaded:
+    """Load and warm the models of ``plan``; those in ``known``, by version, are taken from there.
+
+    Raises
+    ------
+    EverfitError
+        If the champion cannot be loaded. A candidate that cannot be is reported in the result,
+        and by the prediction log on every row, so that the rollout sees it and takes it back.
+    """
+    champion = _model(workspace, plan.endpoint, plan.champion, known)
+    return Loaded(
+        plan=plan,
+        champion=champion,
+        candidate=_candidate(workspace, plan, champion, known),
+        decoder=RowsDecoder(champion.signature, max_rows=max_rows),
+    )
+
+
+def _candidate(
+    workspace: Workspace,
+    plan: ServingPlan,
+    champion: FittedModel,
+    known: Mapping[int, FittedModel],
+) -> Candidate | None:
+    number = plan.candidate
+    if number is None:
+        return None
+    try:
+        fitted = _model(workspace, plan.endpoint, number, known)
+    except EverfitError as error:
+        return Candidate(version=number, fitted=None, unusable=f"version {number}: {error.message}")
+    unknown = sorted(set(fitted.signature.names) - set(champion.signature.names))
+    if unknown:
+        why = f"version {number} needs inputs that requests do not have: {', '.join(unknown)}"
+        return Candidate(version=number, fitted=None, unusable=why)
+    return Candidate(version=number, fitted=fitted)
+
+
+def _model(
+    workspace: Workspace, model: str, number: int, known: Mapping[int, FittedModel]
+) -> FittedModel:
+    if number in known:
+        return known[number]
+    with workspace.reading() as tx:
+        version = get_version(tx, model, number)
+    try:
+        fitted = load_package(workspace, version)
+    except EverfitError:
+        raise
+    except Exception as error:
+        raise Unavailable(
+            f"loading {version.subject} raised {type(error).__name__}: {error}",
+            hint="Roll back with `everfit rollback`, then train the model again.",
+        ) from error
+    _warm(fitted, number, workspace.clock.now())
+    return fitted
+
+
+def _warm(fitted: FittedModel, number: int, now: datetime) -> None:
+    """Predict one made-up row, so that the first real one need not wait for lazy imports."""
+    try:
+        score(fitted, number, made_up_row(fitted.signature, now))
+    except EverfitError:
+        # A made-up row proves nothing about a model: only rows that somebody sends do.
+        return
+
+
+def made_up_row(signature: Signature, now: datetime) -> pl.DataFrame:
+    """Return one row that fits ``signature``: known values where training saw any."""
+    return pl.DataFrame(
+        [
+            pl.Series(field.name, [_made_up(field, now)], dtype=DTYPES[field.kind])
+            for field in signature.inputs
+        ]
+    )
+
+
+def _made_up(field: Field, now: datetime) -> Any:
+    number = 0.0 if field.minimum is None else field.minimum
+    made: dict[Kind, Any] = {
+        Kind.NUMBER: number,
+        Kind.INTEGER: int(number),
+        Kind.TEXT: field.categories[0] if field.categories else "",
+        Kind.BOOLEAN: False,
+        Kind.TIME: now,
+    }
+    return made[field.kind]

@@ -1,0 +1,53 @@
+"""What goes into and comes out of a model server, and the bounds that protect it. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+CHAMPION, CANARY = "champion", "canary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much a server takes on: past any of these it refuses instead of slowing down."""
+
+    body_bytes: int = 16 * 1024 * 1024
+    rows: int = 10_000
+    in_flight: int = 64
+    threads: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """Rows to predict, typed by the signature, with the caller's keys and times if it gave any.
+
+    ``outputs`` are the outputs asked for and ``request`` the caller's own id of the request.
+    """
+
+    frame: pl.DataFrame
+    keys: list[str | None] | None = None
+    times: pl.Series | None = None
+    outputs: tuple[str, ...] = ()
+    request: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """One answer per row, in the order of the rows.
+
+    ``scores`` are the probabilities of the predicted classes. ``versions`` say which version
+    answered, ``arms`` to which arm the row was assigned: a row of the canary that the candidate
+    could not score was answered by the champion. ``candidate`` is the version that is rolling
+    out and ``failed`` its error, if any.
+    """
+
+    ids: list[str]
+    predictions: list[Any]
+    scores: list[float] | None
+    versions: list[int]
+    arms: list[str]
+    candidate: int | None = None
+    failed: str | None = None

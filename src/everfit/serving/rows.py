@@ -1,0 +1,148 @@
+"""The rows form: ``{"rows": [{"temp": 0.3}, …], "keys": […], "times": […]}`` and its answer.
+
+One row alone, or a bare list of rows, is taken as well. Decoding is by the model's signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import polars as pl
+
+from everfit.registry import Field, Kind, Signature
+from everfit.serving.columns import (
+    DTYPES,
+    Problems,
+    as_json,
+    check_count,
+    column,
+    describe,
+    keys_and_times,
+)
+from everfit.serving.model import Answers, Rows
+
+# Up to this many rows Polars builds a frame faster from rows than from columns.
+FEW_ROWS = 100
+TYPES: dict[Kind, Any] = {
+    Kind.NUMBER: float,
+    Kind.INTEGER: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
+    Kind.TEXT: str,
+    Kind.BOOLEAN: bool,
+}
+
+
+class RowsDecoder:
+    """Decodes requests for one signature."""
+
+    def __init__(self, signature: Signature, *, max_rows: int) -> None:
+        self._fields = signature.inputs
+        self._schema = {field.name: DTYPES[field.kind] for field in signature.inputs}
+        self._max_rows = max_rows
+        self._quick = _quick_decoder(signature)
+
+    def decode(self, body: bytes) -> Rows:
+        """Return the rows of a request.
+
+        Raises
+        ------
+        Invalid
+            If the body is no JSON.
+        RowsInvalid
+            Naming every column, row and value that does not fit the signature.
+        TooLarge
+            If there are more rows than one request may have.
+        """
+        if self._quick is not None:
+            try:
+                return self._from_structs(self._quick.decode(body))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                # It stops at the first thing it does not like; the way below names them all.
+                pass
+        return self._from_json(as_json(body))
+
+    def _from_structs(self, request: Any) -> Rows:
+        check_count(len(request.rows), self._max_rows)
+        rows = [msgspec.structs.astuple(row) for row in request.rows]
+        if len(rows) <= FEW_ROWS:
+            frame = pl.DataFrame(rows, schema=self._schema, orient="row")
+        else:
+            columns = zip(self._schema, zip(*rows, strict=True), strict=True)
+            frame = pl.DataFrame(dict(columns), schema=self._schema)
+        problems = Problems()
+        keys, times = keys_and_times(request.keys, request.times, len(rows), problems)
+        problems.raise_any()
+        return Rows(frame=frame, keys=keys, times=times)
+
+    def _from_json(self, given: Any) -> Rows:
+        problems = Problems()
+        envelope = given if isinstance(given, Mapping) and "rows" in given else {"rows": given}
+        for name in sorted(envelope.keys() - {"rows", "keys", "times"}):
+            problems.add(name, "an unknown name", "use rows, keys and times")
+        rows = envelope["rows"]
+        rows = [rows] if isinstance(rows, Mapping) else rows
+        if not isinstance(rows, list):
+            problems.add("rows", describe(rows), "write a list of rows, each an object")
+            problems.raise_any()
+        check_count(len(rows), self._max_rows)
+        rows = [self._checked(row, f"rows[{i}]", problems) for i, row in enumerate(rows)]
+        series = [_column(rows, field, problems) for field in self._fields]
+        keys, times = keys_and_times(
+            envelope.get("keys"), envelope.get("times"), len(rows), problems
+        )
+        problems.raise_any()
+        return Rows(frame=pl.DataFrame(series), keys=keys, times=times)
+
+    def _checked(self, row: Any, path: str, problems: Problems) -> Mapping[str, Any]:
+        if not isinstance(row, Mapping):
+            problems.add(path, describe(row), "write an object with a value for each input")
+            return {}
+        for name in (name for name in self._schema if name not in row):
+            problems.add(f"{path}.{name}", "nothing", "give every input, null where it is missing")
+        for name in sorted(row.keys() - self._schema.keys()):
+            problems.add(f"{path}.{name}", "an unknown input", f"use {', '.join(self._schema)}")
+        return row
+
+
+def _column(rows: list[Mapping[str, Any]], field: Field, problems: Problems) -> pl.Series:
+    # A row without the value has been noted already: look at those that have it.
+    there = [i for i, row in enumerate(rows) if field.name in row]
+    values = [rows[i][field.name] for i in there]
+    return column(field, values, problems, lambda at: f"rows[{there[at]}].{field.name}")
+
+
+def _quick_decoder(signature: Signature) -> msgspec.json.Decoder[Any] | None:
+    """Return a decoder compiled for the signature, or None where a kind has no strict type."""
+    if any(field.kind not in TYPES for field in signature.inputs):
+        return None
+    row = msgspec.defstruct(
+        "Row",
+        [
+            (
+                f"f{i}",
+                TYPES[field.kind] | None if field.nullable else TYPES[field.kind],
+                msgspec.field(name=field.name),
+            )
+            for i, field in enumerate(signature.inputs)
+        ],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    request = msgspec.defstruct(
+        "Request",
+        [("rows", list[row]), ("keys", Any, None), ("times", Any, None)],  # type: ignore[valid-type]
+        forbid_unknown_fields=True,
+    )
+    return msgspec.json.Decoder(request)
+
+
+def encode_rows(model: str, answers: Answers) -> bytes:
+    """Return the answers as JSON, one object per row."""
+    scores: Sequence[float | None] = answers.scores or [None] * len(answers.ids)
+    rows = zip(answers.ids, answers.predictions, scores, answers.versions, strict=True)
+    predictions = [
+        {"id": number, "prediction": prediction, "score": score, "version": version}
+        for number, prediction, score, version in rows
+    ]
+    return msgspec.json.encode({"model": model, "predictions": predictions})

@@ -1,0 +1,277 @@
+"""Releases in the database: what each command does to states, plan, champion and ledger."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from everfit.deployment import (
+    Action,
+    Evidence,
+    Release,
+    ReleaseState,
+    RollbackRules,
+    ServingPlan,
+    advance,
+    current_release,
+    endpoints,
+    get_release,
+    parse_rollout,
+    releases,
+    rollback,
+    serving_plan,
+    start_release,
+    store,
+)
+from everfit.deployment.model import end
+from everfit.errors import Conflict, NotFound, StaleRevision
+from everfit.kernel import ManualClock, Transaction, Workspace
+from everfit.registry import Field, Kind, Signature, champion, register
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+RULES = RollbackRules()
+SIGNATURE = Signature(
+    inputs=(Field(name="temp", kind=Kind.NUMBER),),
+    output=Field(name="cnt", kind=Kind.NUMBER),
+    task="regression",
+)
+
+
+def add_versions(tx: Transaction, count: int) -> None:
+    for number in range(count):
+        register(
+            tx,
+            model="bike",
+            run=f"run_{number}",
+            package=f"{number:064x}",
+            dataset="d",
+            profile=None,
+            signature=SIGNATURE,
+            metrics={},
+            algorithm="linear",
+        )
+
+
+def release(workspace: Workspace, version: int, steps: str = "shadow 1d -> 5% -> 100%") -> Release:
+    with workspace.transaction() as tx:
+        return start_release(tx, endpoint="bike", version=version, steps=parse_rollout(steps))
+
+
+def judge(workspace: Workspace, started: Release, difference: float | None) -> Action:
+    """Judge with paired differences around ``difference``, or with none."""
+    paired = () if difference is None else difference + 0.001 * np.resize([1.0, -1.0], 40)
+    with workspace.transaction() as tx:
+        found = Evidence(now=tx.now, rows=40, paired=paired, champion_loss=1.0)
+        return advance(tx, started.id, found, RULES).action
+
+
+def state(workspace: Workspace) -> tuple[ServingPlan | None, int | None, list[tuple[int, str]]]:
+    with workspace.reading() as tx:
+        best = champion(tx, "bike")
+        known = [(found.version, found.state.value) for found in releases(tx, "bike")]
+        return serving_plan(tx, "bike"), best.number if best else None, known
+
+
+@pytest.fixture
+def served(any_workspace: Workspace) -> Workspace:
+    with any_workspace.transaction() as tx:
+        add_versions(tx, 4)
+    return any_workspace
+
+
+def test_the_first_release_is_live_at_once(served: Workspace) -> None:
+    first = release(served, 1)
+    assert first.state is ReleaseState.LIVE
+    plan, best, _ = state(served)
+    assert plan == ServingPlan(endpoint="bike", revision=1, champion=1)
+    assert best == 1
+    with served.reading() as tx:
+        kinds = [event.kind for event in tx.events(subject=first.id)]
+        assert endpoints(tx) == ["bike"]
+        assert current_release(tx, "bike") is None
+    assert kinds == ["release-started", "release-completed"]
+
+
+def test_a_release_moves_through_its_steps_and_becomes_champion(
+    served: Workspace, clock: ManualClock
+) -> None:
+    release(served, 1)
+    second = release(served, 2)
+    plan, best, _ = state(served)
+    assert (plan, best) == (
+        ServingPlan(endpoint="bike", revision=2, champion=1, candidate=2, shadow=True),
+        1,
+    )
+    assert judge(served, second, 0.0) is Action.HOLD
+    clock.advance(timedelta(days=1))
+    assert judge(served, second, 0.0) is Action.ADVANCE
+    assert state(served)[0] == ServingPlan(
+        endpoint="bike", revision=3, champion=1, candidate=2, share=0.05
+    )
+    clock.advance(timedelta(days=1))
+    assert judge(served, second, 0.0) is Action.ADVANCE
+    plan, best, known = state(served)
+    assert plan == ServingPlan(endpoint="bike", revision=4, champion=2)
+    assert best == 2
+    assert known == [(1, "superseded"), (2, "live")]
+    with served.reading() as tx:
+        events = tx.events(subject=second.id)
+    assert [event.kind for event in events] == [
+        "release-started",
+        "rollout-advanced",
+        "release-completed",
+    ]
+    assert events[1].data["numbers"]["blocks"] == 40
+
+
+def test_a_worse_candidate_is_taken_back_and_the_champion_stays(served: Workspace) -> None:
+    release(served, 1)
+    second = release(served, 2)
+    assert judge(served, second, 0.5) is Action.ROLL_BACK
+    plan, best, known = state(served)
+    assert plan == ServingPlan(endpoint="bike", revision=3, champion=1)
+    assert (best, known) == (1, [(1, "live"), (2, "rolled_back")])
+    with pytest.raises(Conflict, match="rolled_back"):
+        judge(served, second, 0.0)
+
+
+def test_a_newer_release_supersedes_the_one_in_progress(served: Workspace) -> None:
+    release(served, 1)
+    second, third = release(served, 2), release(served, 3)
+    plan, _, known = state(served)
+    assert plan is not None
+    assert plan.candidate == 3
+    assert known == [(1, "live"), (2, "superseded"), (3, "rolling")]
+    with served.reading() as tx:
+        assert get_release(tx, second.id).reason == "version 3 was released"
+        assert current_release(tx, "bike") == third
+
+
+def test_starting_the_same_release_again_changes_nothing(served: Workspace) -> None:
+    first, second = release(served, 1), release(served, 2)
+    before = state(served)
+    assert release(served, 2) == second
+    assert release(served, 1) == first
+    assert state(served) == before
+
+
+def test_a_full_release_is_live_at_once(served: Workspace) -> None:
+    release(served, 1)
+    release(served, 2)
+    release(served, 3, "100%")
+    plan, best, known = state(served)
+    assert plan == ServingPlan(endpoint="bike", revision=3, champion=3)
+    assert (best, known) == (3, [(1, "superseded"), (2, "superseded"), (3, "live")])
+
+
+def test_an_unknown_version_is_refused(served: Workspace) -> None:
+    with pytest.raises(NotFound, match="no version 9"):
+        release(served, 9)
+
+
+def take_back(workspace: Workspace, version: int | None = None) -> Release:
+    with workspace.transaction() as tx:
+        return rollback(tx, endpoint="bike", reason="it smells", actor="ann", version=version)
+
+
+def test_rollback_stops_a_rollout_once(served: Workspace) -> None:
+    release(served, 1)
+    release(served, 2)
+    dropped = take_back(served)
+    assert (dropped.version, dropped.state, dropped.reason) == (2, "rolled_back", "it smells")
+    after = state(served)
+    assert after[0] == ServingPlan(endpoint="bike", revision=3, champion=1)
+    assert take_back(served) == dropped
+    assert state(served) == after
+    with served.reading() as tx:
+        events = tx.events("rolled-back")
+    assert [(event.actor, event.data["version"]) for event in events] == [("ann", 2)]
+
+
+def test_rollback_of_a_live_version_brings_the_one_before_back(served: Workspace) -> None:
+    for version in (1, 2, 3):
+        release(served, version, "100%")
+    release(served, 4)
+    assert take_back(served, version=3).state is ReleaseState.ROLLED_BACK
+    plan, best, known = state(served)
+    assert plan == ServingPlan(endpoint="bike", revision=5, champion=2)
+    assert best == 2
+    assert known == [(1, "superseded"), (2, "live"), (3, "rolled_back"), (4, "superseded")]
+    assert take_back(served, version=3).state is ReleaseState.ROLLED_BACK
+    assert state(served)[1] == 2
+    take_back(served, version=2)
+    assert state(served)[1] == 1
+
+
+def test_the_only_version_cannot_be_rolled_back(served: Workspace) -> None:
+    with pytest.raises(NotFound, match="no release"):
+        take_back(served)
+    release(served, 1)
+    before = state(served)
+    with pytest.raises(Conflict, match="no version was live before"):
+        take_back(served)
+    assert state(served) == before
+
+
+def test_two_who_judge_the_same_release_do_not_move_it_twice(workspace: Workspace) -> None:
+    with workspace.transaction() as tx:
+        add_versions(tx, 2)
+    release(workspace, 1)
+    second = release(workspace, 2)
+    late = end(second, ReleaseState.ROLLED_BACK, "worse", START)
+    judge(workspace, second, 0.5)
+    with pytest.raises(StaleRevision), workspace.transaction() as tx:
+        store.update_release(tx, late)
+
+
+commands = st.lists(
+    st.one_of(
+        st.tuples(st.just("release"), st.integers(1, 4)),
+        st.tuples(st.just("judge"), st.sampled_from([-0.5, 0.0, 0.5, None])),
+        st.tuples(st.just("rollback"), st.sampled_from([None, 1, 2, 3, 4])),
+        st.tuples(st.just("wait"), st.just(0)),
+    ),
+    max_size=15,
+)
+
+
+@given(commands=commands)
+@hypothesis_settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_happens_one_version_is_live_and_the_plan_says_so(
+    workspace: Workspace, clock: ManualClock, commands: list[tuple[str, float | None]]
+) -> None:
+    clock.advance(timedelta(days=1))
+    # A project of its own for each run of commands, in the same database.
+    settings = replace(workspace.settings, project=f"p{clock.now():%Y%m%d}")
+    workspace = replace(workspace, settings=settings)
+    with workspace.transaction() as tx:
+        add_versions(tx, 4)
+    release(workspace, 1)
+    for command, argument in commands:
+        with workspace.reading() as tx:
+            rolling = current_release(tx, "bike")
+        with suppress(Conflict, NotFound):
+            if command == "release":
+                assert argument is not None
+                release(workspace, int(argument))
+            elif command == "judge" and rolling:
+                judge(workspace, rolling, argument)
+            elif command == "rollback":
+                take_back(workspace, None if argument is None else int(argument))
+            elif command == "wait":
+                clock.advance(timedelta(days=1))
+        plan, best, known = state(workspace)
+        live = [version for version, at in known if at == "live"]
+        candidates = [version for version, at in known if at == "rolling"]
+        assert plan is not None
+        assert live == [plan.champion] == [best]
+        assert candidates == ([plan.candidate] if plan.candidate is not None else [])
