@@ -173,7 +173,7 @@ def choices(word: str, known: Iterable[str]) -> str:
     """Return a remedy that names the nearest of ``known``, or all of them."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
+    return f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(known)}"
 
 
 def text(value: Any) -> str:

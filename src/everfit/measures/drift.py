@@ -108,7 +108,7 @@ def numeric_scores(sketch: NumericSketch, counts: NumericCounts) -> Scores:
 
     both divided by :math:`\sqrt{1 + n/N}` and corrected for skewness; shape is the
     Kolmogorov-Smirnov distance of u over 64 bins; missing a binomial test; range one for rows
-    beyond the smallest or largest value of the reference, of which two in N are to be expected.
+    far beyond the smallest or largest value of the reference, of which none is to be expected.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def numeric_scores(sketch: NumericSketch, counts: NumericCounts) -> Scores:
     >>> window = count_numeric(sketch, [reference[::10] + 0.1])
     >>> dict(zip(numeric_scores(sketch, window).kinds,
     ...          numeric_scores(sketch, window).z.round(1).tolist()))
-    {'location': 9.9, 'scale': 1.9, 'shape': 5.4, 'missing': -0.1, 'range': 30.3}
+    {'location': 9.9, 'scale': 1.9, 'shape': 5.4, 'missing': -0.1, 'range': 0.0}
 
     References
     ----------
@@ -144,9 +144,7 @@ def numeric_scores(sketch: NumericSketch, counts: NumericCounts) -> Scores:
     missing_z, missing_effect, missing_error = _rate(
         counts.missing, np.full_like(n, counts.rows), sketch.missing, sketch.rows + sketch.missing
     )
-    range_z, range_effect, range_error = _rate(
-        counts.outside, seen, np.full_like(n, 2.0), sketch.rows
-    )
+    range_z, range_effect, range_error = _rate(counts.outside, seen, np.zeros_like(n), sketch.rows)
     zs = [
         np.where(known, normal_score(location / errors[0], sketch.rank[:, 2] / np.sqrt(n)), 0.0),
         np.where(known, normal_score(scale / errors[1], sketch.spread[:, 2] / np.sqrt(n)), 0.0),

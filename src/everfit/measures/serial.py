@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +108,42 @@ def _limit(z: Floats, one_sided: NDArray[np.bool_], alpha: float) -> float:
     scale = float(maxima.std(ddof=1)) * math.sqrt(6.0) / math.pi
     quantile = float(maxima.mean()) - EULER * scale - scale * math.log(-math.log1p(-alpha))
     return max(quantile, float(maxima.max()), 3.5)
+
+
+def excursions(windows: Sequence[Floats], *, far: float = 0.0) -> Floats:
+    """Return how far windows of one series leave the range that its other windows span.
+
+    Parameters
+    ----------
+    windows
+        Values of each window in time order, shape ``(columns, rows)`` each, rows at least 1; NaN
+        is no value.
+    far
+        Share of the width of the others' range that a value must lie beyond it.
+
+    Returns
+    -------
+    array
+        Shape ``(columns,)``: the largest share of a window's rows below the least or above the
+        greatest value of all windows but itself and its neighbours, in [0, 1].
+
+    Examples
+    --------
+    >>> week = np.array([[1.0, 2.0, 3.0, 4.0]])
+    >>> excursions([week, week, week, week + 2.0]).tolist()
+    [0.5]
+    """
+    lows = np.array([np.fmin.reduce(window, axis=1) for window in windows])
+    highs = np.array([np.fmax.reduce(window, axis=1) for window in windows])
+    places = np.arange(len(windows))
+    worst = np.zeros(lows.shape[1])
+    for index, window in enumerate(windows):
+        others = np.abs(places - index) > 1
+        low = np.fmin.reduce(lows[others], axis=0)[:, None]
+        high = np.fmax.reduce(highs[others], axis=0)[:, None]
+        low, high = low - far * (high - low), high + far * (high - low)
+        worst = np.maximum(worst, ((window < low) | (window > high)).mean(axis=1))
+    return worst
 
 
 def studentise(found: Dependence, z: Floats, *, rows: float) -> Floats:

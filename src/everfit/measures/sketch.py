@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 EDGES = 1_023
 BINS = 64
 CATEGORIES = 1_000
+# A new record is no fault; a value beyond the range by this share of its width is out of place.
+FAR = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class NumericCounts:
 
     rows: float
     missing: Floats
-    outside: Floats  # rows beyond the smallest or largest value of the reference
+    outside: Floats  # rows beyond the reference's range by more than FAR of its width
     ranks: Floats  # sum of u
     spreads: Floats  # sum of (u - 1/2)^2
     bins: Floats
@@ -178,7 +180,10 @@ def count_numeric(sketch: NumericSketch, columns: Sequence[Floats]) -> NumericCo
         knots = sketch.knots[index]
         known = np.isfinite(value)
         u[index] = np.where(known, np.interp(value, knots, sketch.heights[index]), np.nan)
-        outside[index] = np.count_nonzero(known & ((value < knots[0]) | (value > knots[-1])))
+        margin = FAR * (knots[-1] - knots[0])
+        outside[index] = np.count_nonzero(
+            known & ((value < knots[0] - margin) | (value > knots[-1] + margin))
+        )
     absent = np.isnan(u)
     centred = np.where(absent, 0.0, u - 0.5)
     places = np.where(absent, BINS, np.minimum((centred + 0.5) * BINS, BINS - 1)).astype(np.int64)

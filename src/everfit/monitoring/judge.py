@@ -23,8 +23,9 @@ DATA_KINDS = frozenset({"missing", "unseen"})
 RUN_LENGTH_WINDOWS = 1_500.0
 # Sums stop this far above the threshold, so that an alarm ends a few windows after its cause.
 HEADROOM = 2.0
-# Rows outside the reference's range come in bursts where rows depend on one another.
-BURST = 0.1
+# Rows outside the reference's range come in bursts where rows depend on one another: news is a
+# share above this, and above so many times what the reference's own windows did.
+BURST, BURSTS = 0.1, 2.0
 # The reference's own error shifts every window's z alike; this many times it is let go.
 REFERENCE_ERRORS = 3.0
 
@@ -33,7 +34,7 @@ WORDS = {
     "scale": "its values spread differently",
     "shape": "its distribution changed",
     "cells": "its categories are mixed differently",
-    "range": "values lie outside what the model learned",
+    "range": "values lie far outside what the model learned",
     "missing": "the share of missing values changed",
     "unseen": "categories came that the model never saw",
 }
@@ -91,7 +92,8 @@ def _calibrated(reference: Reference, scores: Scores) -> tuple[Floats, NDArray[n
         return scores.z, np.zeros(scores.z.shape, dtype=np.bool_)
     t = np.where(found.phi > 0, studentise(found, scores.z, rows=scores.rows), 0.0)
     flagged = np.where(scores.one_sided, t, np.abs(t)) > found.limit
-    beyond = (np.array(scores.kinds) == "range") & (scores.effect >= BURST)
+    usual = np.array([reference.bursts.get(name, 0.0) for name in scores.columns])
+    beyond = (np.array(scores.kinds) == "range") & (scores.effect >= BURST + BURSTS * usual)
     return np.where(beyond, scores.z, t), flagged | beyond
 
 

@@ -17,9 +17,10 @@ IMPORTANCE_ROWS = 500
 
 
 def profiled(fitted: FittedModel, segregated: Split, window_seconds: float | None) -> bytes:
-    """Return the reference profile: all rows of the split, the model's predictions on them.
+    """Return the reference profile: all rows of the split, predictions on the held-out ones.
 
-    The losses that production is held against are those of the held-out rows.
+    Predictions on rows that the model learned from are spread wider than any it makes later. The
+    losses that production is held against are those of the held-out rows.
     """
     split = segregated
     rows = pl.concat([split.train, split.validation, split.test])
@@ -27,14 +28,15 @@ def profiled(fitted: FittedModel, segregated: Split, window_seconds: float | Non
     supervised = target is not None and task is not Task.CLUSTERING
     metric = "accuracy" if task is Task.CLASSIFICATION else "mae"
     held_out = split.test
+    predictions = fitted.predict(held_out)
     return reference_profile(
         rows,
         fitted.signature.names,
         time=split.schema.time,
         window=None if window_seconds is None else timedelta(seconds=window_seconds),
-        predictions=fitted.predict(rows),
+        predictions=predictions,
         losses=(
-            losses(task, held_out[target].to_numpy(), fitted.predict(held_out))
+            losses(task, held_out[target].to_numpy(), predictions)
             if supervised and target is not None
             else None
         ),

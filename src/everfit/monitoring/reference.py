@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from everfit.errors import DataInvalid
 from everfit.measures.drift import Scores, category_scores, join, numeric_scores
-from everfit.measures.serial import FEWEST_WINDOWS, Dependence, dependence
+from everfit.measures.serial import FEWEST_WINDOWS, Dependence, dependence, excursions
 from everfit.measures.sketch import (
     BINS,
+    FAR,
     CategoryCounts,
     CategorySketch,
     NumericCounts,
@@ -46,7 +47,9 @@ class Reference:
     """What monitoring compares with. Columns are named as in the prediction log.
 
     ``importance`` is each column's share of what the model uses, relative to the average
-    column. ``losses`` are the signed-off loss per row: mean, standard deviation, rows.
+    column. ``bursts`` is the largest share of a numeric column's rows by which one of the
+    reference's own windows left the range of the others. ``losses`` are the signed-off loss per
+    row: mean, standard deviation, rows.
     """
 
     rows: int
@@ -54,6 +57,7 @@ class Reference:
     category: tuple[CategorySketch, ...]
     importance: Mapping[str, float]
     dependence: Dependence | None
+    bursts: Mapping[str, float]
     losses: tuple[float, float, int] | None
 
     @property
@@ -143,9 +147,13 @@ def reference_profile(
         ),
         importance=_relative(importance or {}),
         dependence=None,
+        bursts={},
         losses=_losses(losses),
     )
-    return encode_reference(reference, _dependence(reference, _parts(times, rows, window)))
+    parts = _parts(times, rows, window)
+    found = _dependence(reference, parts)
+    bursts = _bursts(reference, parts) if found is not None and found.dependent else {}
+    return encode_reference(replace(reference, dependence=found, bursts=bursts))
 
 
 def _is_number(dtype: pl.DataType) -> bool:
@@ -209,6 +217,14 @@ def _dependence(reference: Reference, parts: Sequence[pl.DataFrame]) -> Dependen
     return dependence(z, rows, found[0].one_sided)
 
 
+def _bursts(reference: Reference, parts: Sequence[pl.DataFrame]) -> dict[str, float]:
+    held = [name for name in reference.numeric.names if name in parts[0].columns]
+    if not held:
+        return {}
+    shares = excursions([_as_matrix(part, held) for part in parts], far=FAR)
+    return dict(zip(held, shares.tolist(), strict=True))
+
+
 def _judged(scores: Scores) -> Floats:
     """Return z with 0 where the reference's own windows say nothing: none is out of its range."""
     return np.where(np.array(scores.kinds) == "range", 0.0, scores.z)
@@ -260,8 +276,9 @@ def score(reference: Reference, counts: Counts) -> Scores:
     )
 
 
-def encode_reference(reference: Reference, found: Dependence | None) -> bytes:
-    """Return the reference, with how its windows vary, as bytes."""
+def encode_reference(reference: Reference) -> bytes:
+    """Return the reference as bytes."""
+    found = reference.dependence
     plain = {
         "format": FORMAT,
         "rows": reference.rows,
@@ -269,6 +286,7 @@ def encode_reference(reference: Reference, found: Dependence | None) -> bytes:
         "category": [_plain(sketch) for sketch in reference.category],
         "importance": dict(reference.importance),
         "dependence": None if found is None else _plain(found),
+        "bursts": dict(reference.bursts),
         "losses": reference.losses,
     }
     return msgspec.msgpack.encode(plain)
@@ -315,6 +333,7 @@ def decode_reference(content: bytes) -> Reference:
         category=tuple(CategorySketch(**_rebuilt(sketch)) for sketch in plain["category"]),
         importance=plain["importance"],
         dependence=None if found is None else Dependence(**_rebuilt(found)),
+        bursts=plain["bursts"],
         losses=None if losses is None else (losses[0], losses[1], losses[2]),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from everfit.serving.core import ModelServer
 
 # Rows of one request: enough to use the model's vectors, few enough to stay below every bound.
 BATCH = 1_000
+OK = 200
 
 
 class Served(Protocol):
@@ -41,8 +43,11 @@ class LocalPredictor:
 
         ``frame`` holds at least the model's inputs; ``times`` are the rows' own times.
         """
+        started = time.perf_counter()
         rows = cast(frame, self.server.loaded.signature)
         answers = self.server.predict(rows, keys, times)
+        latency_ms = (time.perf_counter() - started) * 1000
+        self.server.traffic.note(self.server.workspace.clock.now(), OK, latency_ms, answers)
         return pl.DataFrame({"id": answers.ids, "prediction": answers.predictions})
 
     def label(self, labels: pl.DataFrame) -> None:
