@@ -7,6 +7,7 @@ import pytest
 
 from everfit.measures.accumulate import Cusum, accumulate, cusum_threshold
 from everfit.measures.drift import (
+    AT_ONCE,
     Scores,
     category_scores,
     join,
@@ -116,7 +117,7 @@ def delay(reference: Reference, random: np.random.Generator, n: int, change: str
     state, threshold = None, 0.0
     for window in range(1, 60):
         scores = reference.scores(*moved(random, n, change))
-        summed = np.array(scores.kinds) != "shape"
+        summed = np.array([kind not in AT_ONCE for kind in scores.kinds])
         if state is None:
             state = Cusum.start(len(summed))
             threshold = cusum_threshold(int(summed.sum()), run_length=1_500)

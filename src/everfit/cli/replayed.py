@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -100,40 +101,18 @@ def _run(project: Project, since: datetime, until: datetime, telling: Telling) -
     history = read_history(project)
     clock = project.workspace.clock
     assert isinstance(clock, ManualClock)  # noqa: S101 - replayed_project opened it so
-    shown = 0
     with (
         StepPool(project.workspace) as pool,
         predictor(project, http=telling.http) as served,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[moment]}"),
-            TimeElapsedColumn(),
-            console=show.console,
-            transient=True,
-        ) as bar,
+        _Screen(project, since, until) as screen,
     ):
-        task = bar.add_task(
-            "replaying", total=(until - since).total_seconds(), moment="first training"
-        )
-
-        def on_window(end: datetime, _rows: int) -> None:
-            nonlocal shown
-            with project.workspace.reading() as tx:
-                events = tx.events(after=shown)
-            shown = events[-1].number if events else shown
-            for item in timeline(events):
-                show.turn(item)
-            done = (end - since).total_seconds()
-            bar.update(task, completed=done, moment=f"{end:%Y-%m-%d}")
-
         replay = Replay(
             loop=Loop(project, pool),
             clock=clock,
             history=history,
             predictor=served,
             before_window=telling.before_window,
-            on_window=on_window,
+            on_window=screen.window,
         )
         replayed = replay.run(since=since, until=until)
     worth(project, replayed)
@@ -143,6 +122,42 @@ def _run(project: Project, since: datetime, until: datetime, telling: Telling) -
         )
     show.metrics(found)
     return replayed
+
+
+class _Screen:
+    """Prints the turning points as they happen, under a bar that shows how far the replay is."""
+
+    def __init__(self, project: Project, since: datetime, until: datetime) -> None:
+        self.project = project
+        self.since = since
+        self.shown = 0
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[moment]}"),
+            TimeElapsedColumn(),
+            console=show.console,
+            transient=True,
+        )
+        total = (until - since).total_seconds()
+        self.task = self.bar.add_task("replaying", total=total, moment="first training")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def window(self, end: datetime, _rows: int) -> None:
+        """Show what happened up to ``end``."""
+        with self.project.workspace.reading() as tx:
+            events = tx.events(after=self.shown)
+        self.shown = events[-1].number if events else self.shown
+        for item in timeline(events):
+            show.turn(item)
+        done = (end - self.since).total_seconds()
+        self.bar.update(self.task, completed=done, moment=f"{end:%Y-%m-%d}")
 
 
 def worth(project: Project, replayed: Replayed) -> None:

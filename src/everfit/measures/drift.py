@@ -17,6 +17,9 @@ NUMERIC_KINDS = ("location", "scale", "shape", "missing", "range")
 CATEGORY_KINDS = ("cells", "unseen", "missing")
 # Streams whose z can only be high when something is wrong.
 ONE_SIDED = frozenset({"shape", "cells", "unseen", "range"})
+# Streams without use in accumulation: a distance is no sum of rows and its z leans to one side;
+# values far out of range show at once or not at all.
+AT_ONCE = frozenset({"shape", "range"})
 EXPECTED_PER_CELL = 5.0
 # Effects are put on the scale of a shift in mean rank. (u - 1/2)^2 has a quarter of u's range;
 # a row with a category the model never saw is wholly outside what it learnt.
@@ -124,7 +127,7 @@ def numeric_scores(sketch: NumericSketch, counts: NumericCounts) -> Scores:
     >>> window = count_numeric(sketch, [reference[::10] + 0.1])
     >>> dict(zip(numeric_scores(sketch, window).kinds,
     ...          numeric_scores(sketch, window).z.round(1).tolist()))
-    {'location': 9.9, 'scale': 1.9, 'shape': 5.4, 'missing': -0.1, 'range': 0.0}
+    {'location': 9.9, 'scale': 1.9, 'shape': 5.4, 'missing': -0.1, 'range': -0.1}
 
     References
     ----------
@@ -141,16 +144,15 @@ def numeric_scores(sketch: NumericSketch, counts: NumericCounts) -> Scores:
     distance = np.abs(
         np.cumsum(counts.bins / n[:, None], axis=1) - np.cumsum(sketch.shares, axis=1)
     ).max(axis=1)
-    missing_z, missing_effect, missing_error = _rate(
-        counts.missing, np.full_like(n, counts.rows), sketch.missing, sketch.rows + sketch.missing
-    )
-    range_z, range_effect, range_error = _rate(counts.outside, seen, np.zeros_like(n), sketch.rows)
+    total = sketch.rows + sketch.missing
+    gone = _rate(counts.missing, np.full_like(n, counts.rows), sketch.missing, total)
+    beyond = _rate(counts.outside, seen, np.zeros_like(n), sketch.rows)
     zs = [
         np.where(known, normal_score(location / errors[0], sketch.rank[:, 2] / np.sqrt(n)), 0.0),
         np.where(known, normal_score(scale / errors[1], sketch.spread[:, 2] / np.sqrt(n)), 0.0),
         np.where(known, _kolmogorov(distance * root), 0.0),
-        missing_z,
-        np.where(known, range_z, 0.0),
+        gone[0],
+        np.where(known, beyond[0], 0.0),
     ]
     return Scores(
         columns=sketch.names * len(NUMERIC_KINDS),
@@ -162,13 +164,11 @@ def numeric_scores(sketch: NumericSketch, counts: NumericCounts) -> Scores:
                 np.where(known, np.abs(location), 0.0),
                 np.where(known, SCALE_WEIGHT * np.abs(scale), 0.0),
                 np.where(known, distance, 0.0),
-                missing_effect,
-                range_effect,
+                gone[1],
+                beyond[1],
             ]
         ),
-        error=np.concatenate(
-            [errors[0], SCALE_WEIGHT * errors[1], 0.5 / root, missing_error, range_error]
-        ),
+        error=np.concatenate([errors[0], SCALE_WEIGHT * errors[1], 0.5 / root, gone[2], beyond[2]]),
         noise=np.tile(np.sqrt(share), len(NUMERIC_KINDS)),
     )
 

@@ -15,6 +15,8 @@ BINS = 64
 CATEGORIES = 1_000
 # A new record is no fault; a value beyond the range by this share of its width is out of place.
 FAR = 0.5
+# Beyond this differences of values are no longer finite.
+LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ def sketch_numeric(columns: Mapping[str, Floats]) -> NumericSketch:
     """
     names = tuple(columns)
     curves = [_curve(columns[name]) for name in names]
-    values = [columns[name][np.isfinite(columns[name])] for name in names]
+    values = [_sound(columns[name]) for name in names]
     mapped = [
         np.interp(value, curve[0], curve[1]) for value, curve in zip(values, curves, strict=True)
     ]
@@ -122,9 +124,13 @@ def sketch_numeric(columns: Mapping[str, Floats]) -> NumericSketch:
     )
 
 
+def _sound(column: Floats) -> Floats:
+    return np.clip(column[np.isfinite(column)], -LARGEST, LARGEST)
+
+
 def _curve(column: Floats) -> tuple[Floats, Floats]:
     """Return knots and heights: three knots per edge, so that a tie is a step of its own size."""
-    value = np.sort(column[np.isfinite(column)])
+    value = np.sort(_sound(column))
     if value.size == 0:
         return np.array([0.0]), np.array([0.5])
     distinct = np.unique(value)
@@ -176,9 +182,9 @@ def count_numeric(sketch: NumericSketch, columns: Sequence[Floats]) -> NumericCo
     width, rows = len(sketch.names), len(columns[0]) if columns else 0
     u = np.empty((width, rows))
     outside = np.zeros(width)
-    for index, value in enumerate(columns):
+    for index, column in enumerate(columns):
         knots = sketch.knots[index]
-        known = np.isfinite(value)
+        known, value = np.isfinite(column), np.clip(column, -LARGEST, LARGEST)
         u[index] = np.where(known, np.interp(value, knots, sketch.heights[index]), np.nan)
         margin = FAR * (knots[-1] - knots[0])
         outside[index] = np.count_nonzero(

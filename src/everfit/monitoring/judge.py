@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everfit.measures.accumulate import Cusum, accumulate, cusum_threshold
-from everfit.measures.drift import Scores, p_values
+from everfit.measures.drift import AT_ONCE, Scores, p_values
 from everfit.measures.multiplicity import benjamini_hochberg
 from everfit.measures.serial import studentise
 from everfit.monitoring.model import INPUT, AlertKind, Finding, MonitorConfig, Signal
@@ -102,8 +102,7 @@ def _independent(
 ) -> tuple[NDArray[np.bool_], Cusum]:
     """Judge this window by itself, and together with those before it."""
     at_once = benjamini_hochberg(p_values(scores.z, scores.one_sided), q)
-    # The distance between distributions is no sum of rows; its z leans to one side.
-    summed = np.array(scores.kinds) != "shape"
+    summed = np.array([kind not in AT_ONCE for kind in scores.kinds])
     threshold = cusum_threshold(max(int(summed.sum()), 1), run_length=RUN_LENGTH_WINDOWS)
     allowance = np.maximum(0.5, REFERENCE_ERRORS * scores.noise + tolerance / scores.error)
     state = accumulate(

@@ -196,13 +196,14 @@ def normalised(table: pl.DataFrame) -> pl.DataFrame:
 
     A column of nulls alone has no type of its own in the table that a writer logged.
     """
+    schema = table.schema
     casts = [
         pl.col(name).cast(dtype)
         for name, dtype in PREDICTION_SCHEMA.items()
-        if table.schema[name] != dtype
+        if schema[name] != dtype
     ]
-    if table.schema["other_prediction"] == pl.Null:
-        casts.append(pl.col("other_prediction").cast(table.schema["prediction"]))
+    if schema["other_prediction"] == pl.Null:
+        casts.append(pl.col("other_prediction").cast(schema["prediction"]))
     return table.with_columns(casts) if casts else table
 
 

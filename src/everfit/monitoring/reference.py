@@ -199,7 +199,7 @@ def _parts(
             "window", maintain_order=True, include_key=False
         )
         parts = [part for part in parts if part.height >= ROWS_PER_WINDOW]
-        if len(parts) >= FEWEST_WINDOWS:
+        if len(parts) >= BLOCKS:
             return parts[-WINDOWS:]
     blocks = min(BLOCKS, rows.height // ROWS_PER_WINDOW)
     size = rows.height // blocks if blocks else 0

@@ -6,21 +6,29 @@ but the standard library, and Polars or NumPy only when a value needs them.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
 import sys
+from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
 from enum import Enum
 from math import isfinite
+from types import FunctionType, MappingProxyType
 from typing import Any
 
+Code = Mapping[str, tuple[str, str]]
+NO_CODE: Code = MappingProxyType({})
 PLAIN = (str, int, bool, type(None))
 CONSTANT = (str, int, float, bool, type(None), bytes, complex, date, time, timedelta, Enum)
 
 
-def encode(value: object) -> tuple[str, bytes]:
+def encode(value: object, code: Code = NO_CODE) -> tuple[str, bytes]:
     """Return the kind and the bytes of ``value``; the same computation gives the same bytes.
+
+    ``code`` are the project's modules: name -> (path, digest). A value of one of their classes
+    has other bytes once any of them has changed, for it then behaves otherwise.
 
     Examples
     --------
@@ -38,11 +46,15 @@ def encode(value: object) -> tuple[str, bytes]:
     if _is_plain(value):
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         return "json", text.encode("utf-8", "surrogatepass")
-    return "pickle", _pickled(value)
+    return "pickle", _pickled(value, code)
 
 
-def decode(kind: str, content: bytes) -> Any:
-    """Return a fresh value that nobody else holds; a pickle must have been vouched for before."""
+def decode(kind: str, content: bytes, find: Callable[[str], None] | None = None) -> Any:
+    """Return a fresh value that nobody else holds; a pickle must have been vouched for before.
+
+    ``find`` is called with the name of each module that the value's classes are of, before it is
+    imported: the project's own files are on nobody's path.
+    """
     if kind == "frame":
         return frame_of(content)
     if kind == "array":
@@ -52,7 +64,7 @@ def decode(kind: str, content: bytes) -> Any:
     if kind == "bytes":
         return content
     # Callers open only digests that this installation recorded as its own.
-    return pickle.loads(content)  # noqa: S301
+    return _Unpickler(content, find).load()
 
 
 def shareable(value: object) -> bool:
@@ -139,13 +151,36 @@ def _array_of(content: bytes) -> Any:
 class _Pickler(pickle.Pickler):
     """Writes frames inside other values as Arrow: seven times faster than Polars' own pickle."""
 
+    def __init__(self, buffer: io.BytesIO, code: Code) -> None:
+        super().__init__(buffer, protocol=5)
+        self._code = code
+        self.of_project = False
+
     def reducer_override(self, value: Any) -> Any:
         if _is(value, "polars", "DataFrame"):
             return frame_of, (frame_bytes(value),)
+        if isinstance(value, type | FunctionType) and value.__module__ in self._code:
+            self.of_project = True
         return NotImplemented
 
 
-def _pickled(value: object) -> bytes:
+def _pickled(value: object, code: Code) -> bytes:
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol=5).dump(value)
+    pickler = _Pickler(buffer, code)
+    pickler.dump(value)
+    if pickler.of_project:
+        # A pickle names its classes only. What is behind its end nobody reads, but it counts.
+        digests = sorted((name, digest) for name, (_, digest) in code.items())
+        buffer.write(hashlib.sha256(repr(digests).encode()).digest())
     return buffer.getvalue()
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, content: bytes, find: Callable[[str], None] | None) -> None:
+        super().__init__(io.BytesIO(content))
+        self._find = find
+
+    def find_class(self, module: str, name: str) -> Any:
+        if self._find is not None:
+            self._find(module)
+        return super().find_class(module, name)

@@ -135,6 +135,7 @@ def _recipes(calls: Sequence[Call], sources: Sources) -> dict[str, str]:
     if problems:
         hint = "Correct them all, then run again."
         raise PipelineInvalid.of("the pipeline", list(dict.fromkeys(problems)), hint=hint)
+    sources.read_imports()
     return recipes
 
 

@@ -91,6 +91,21 @@ class Sources:
         """Return name -> (path, SHA-256 of the content) of each source file read so far."""
         return {m.name: (str(m.path), m.digest) for m in self._modules.values()}
 
+    def read_imports(self) -> None:
+        """Read whatever of the project the files read so far import, directly or through others.
+
+        A process that imports one of them imports them all, whichever a function names.
+        """
+        left = list(self._modules.values())
+        while left:
+            module = left.pop()
+            known = len(self._modules)
+            for inner in (node for top in module.statements for node in ast.walk(top)):
+                if isinstance(inner, ast.Import | ast.ImportFrom):
+                    for _, found in _imports(inner, module):
+                        self._imported(module, found)
+            left += list(self._modules.values())[known:]
+
     def fingerprint(self, function: str) -> str:
         """Return the SHA-256 of the code of ``"module:name"`` or ``"/path.py:name"``.
 

@@ -7,7 +7,6 @@ A function of the same name in the user's ``pipeline.py`` takes the place of ``c
 from __future__ import annotations
 
 import dataclasses
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -30,7 +29,7 @@ from everfit.data import (
     Split,
     Task,
 )
-from everfit.errors import DataInvalid, PipelineInvalid, StepFailed
+from everfit.errors import DataInvalid, StepFailed
 from everfit.measures import scores
 from everfit.registry import FittedModel, infer_signature, pack
 from everfit.training.candidates import algorithm
@@ -203,14 +202,6 @@ def wrapped(estimator: Any, segregated: Split) -> FittedModel:
     a classification it may have ``predict_proba(frame)`` and ``classes_`` as in scikit-learn.
     """
     split = segregated
-    home = sys.modules.get(type(estimator).__module__)
-    if getattr(home, "__spec__", None) is None:
-        name = type(estimator).__qualname__
-        raise PipelineInvalid(
-            f"{name} is a class of {getattr(home, '__file__', 'the pipeline')}, which the "
-            "processes that will use the model do not load",
-            hint=f"Define {name} in an installed module and import it in the pipeline.",
-        )
     # Missing values must be allowed where any part has them.
     whole = pl.concat([split.train, split.validation, split.test])
     truth = None if split.schema.target is None else whole[split.schema.target]

@@ -21,7 +21,8 @@ import signal
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -29,6 +30,7 @@ from typing import IO, Any
 MOST_KEPT_BYTES = 256 * 1024 * 1024
 MOST_KEPT_VALUES = 64
 LENGTH_BYTES = 4
+Code = dict[str, tuple[str, str]]
 
 
 class Stale(Exception):
@@ -111,13 +113,13 @@ class Kept:
         self._entries[handle] = (kind, content, False, len(content))
         self._bytes += len(content)
 
-    def value(self, handle: int) -> Any:
-        """Return what a step is to be given for ``handle``."""
+    def value(self, handle: int, code: Code) -> Any:
+        """Return what a step is to be given for ``handle``; ``code`` has the project's files."""
         kind, held, decoded, size = self._entries[handle]
         self._entries.move_to_end(handle)
         if decoded:
             return self._codec.handed(held)
-        value = self._codec.decode(kind, held)
+        value = self._codec.decode(kind, held, lambda module: import_own(module, code))
         if self._codec.shareable(value):
             self._entries[handle] = (kind, value, True, size)
             return self._codec.handed(value)
@@ -142,10 +144,11 @@ def run_step(
     for (handle, kind), content in zip(request["attached"], attachments, strict=True):
         kept.add(handle, kind, content)
     function = load_function(request["function"], request["code"])
-    inputs = {name: kept.value(handle) for name, handle in request["inputs"].items()}
+    code = request["code"]
+    inputs = {name: kept.value(handle, code) for name, handle in request["inputs"].items()}
     value = function(**inputs, **request["params"])
     del inputs
-    kind, content = _encoded(value, codec)
+    kind, content = _encoded(value, codec, code)
     kept.add(request["output"], kind, content)
     metered = {
         "wall_seconds": time.perf_counter() - wall,
@@ -155,9 +158,9 @@ def run_step(
     return {"kind": kind, **metered}, [content]
 
 
-def _encoded(value: object, codec: ModuleType) -> tuple[str, bytes]:
+def _encoded(value: object, codec: ModuleType, code: Code) -> tuple[str, bytes]:
     try:
-        encoded: tuple[str, bytes] = codec.encode(value)
+        encoded: tuple[str, bytes] = codec.encode(value, code)
     except Exception as error:
         raise Unstorable(
             f"its result, a {type(value).__name__}, cannot be stored: {error}"
@@ -165,17 +168,13 @@ def _encoded(value: object, codec: ModuleType) -> tuple[str, bytes]:
     return encoded
 
 
-def load_function(reference: str, code: dict[str, tuple[str, str]]) -> Callable[..., Any]:
+def load_function(reference: str, code: Code) -> Callable[..., Any]:
     """Return the function; its file must be the one that ``code`` (name -> path, digest) says."""
     where, _, name = reference.rpartition(":")
-    # A compiled file is found by the second of its change: the code of a moment ago could run.
-    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
+    with _no_bytecode():
         module = (
             _load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
         )
-    finally:
-        sys.dont_write_bytecode = keep
     for path, digest in code.values():
         if path not in _checked:
             if hashlib.sha256(Path(path).read_bytes()).hexdigest() != digest:
@@ -188,6 +187,30 @@ def load_function(reference: str, code: dict[str, tuple[str, str]]) -> Callable[
 
 
 _checked: set[str] = set()
+
+
+def import_own(name: str, code: Code) -> None:
+    """Import the module if it is one of the project's, from the place that ``code`` says."""
+    if name in sys.modules or name not in code:
+        return
+    path = Path(code[name][0])
+    with _no_bytecode():
+        if path.stem == name:
+            _load_file(path)
+            return
+        root = path.parents[name.count(".") + (path.name == "__init__.py")]
+        sys.path.insert(0, str(root))
+        importlib.import_module(name)
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    # A compiled file is found by the second of its change: the code of a moment ago could run.
+    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = keep
 
 
 def _load_file(path: Path) -> ModuleType:

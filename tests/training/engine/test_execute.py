@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -109,6 +110,65 @@ def test_the_changed_code_is_what_runs_in_a_warm_child(project: Project) -> None
     assert project.value(project.run(project.call("value"))["value"]) == 1
     project.write("def number():\n    return 2222\n", name="lib.py")
     assert project.value(project.run(project.call("value"))["value"]) == 2222
+
+
+def test_also_where_no_step_has_named_what_changed(project: Project) -> None:
+    project.write(
+        "import lib\n\ndef value() -> int:\n    return lib.number()\n\n"
+        "def other() -> int:\n    return 0\n"
+    )
+    project.write("def number():\n    return 1\n", name="lib.py")
+    project.run(project.call("other"))
+    project.write("def number():\n    return 2222\n", name="lib.py")
+    assert project.value(project.run(project.call("value"))["value"]) == 2222
+
+
+SHAPES = """
+class Square:
+    def area(self) -> int:
+        return _side() ** 2
+
+def _side() -> int:
+    return 2
+"""
+OWN_CLASSES = """
+import lib.shapes
+
+class Box:
+    def __init__(self, shape):
+        self.shape = shape
+
+def box() -> Box:
+    return Box(lib.shapes.Square())
+
+def is_box(box: object) -> bool:
+    return type(box) is Box
+"""
+ELSEWHERE = """
+def area(box: object) -> int:
+    return box.shape.area()
+"""
+
+
+def test_values_of_the_projects_own_classes_reach_every_process(project: Project) -> None:
+    project.write(SHAPES, name="lib/shapes.py")
+    project.write(OWN_CLASSES)
+    project.write(ELSEWHERE, name="elsewhere.py")
+    area = f"{project.folder}/elsewhere.py:area"
+    takes_box: Any = {"inputs": {"box": "box"}, "own_process": True}
+    calls = [
+        project.call("box"),
+        project.call("is_box", **takes_box),
+        Call(name="area", function=area, **takes_box),
+    ]
+    first = project.run(*calls)
+    assert project.value(first["is_box"]) is True
+    assert project.value(first["area"]) == 4
+    project.workspace.blobs.remove(first["box"].digest)
+    assert project.run(*calls)["box"].digest == first["box"].digest
+    # The box holds the same as before; what it does is not the same.
+    project.write(SHAPES.replace("return 2", "return 3"), name="lib/shapes.py")
+    assert project.value(project.run(*calls)["area"]) == 9
 
 
 def test_params_inputs_and_version_are_part_of_the_key(project: Project) -> None:

@@ -76,21 +76,31 @@ def test_a_function_that_returns_an_estimator_is_a_candidate(
     assert fitted.predict(test[:1])[0] == pytest.approx(mean)
 
 
-def test_a_class_of_the_pipeline_file_is_refused_for_no_other_process_could_open_it(
-    workspace: Workspace, pool: StepPool, adult: Make
-) -> None:
-    body = """
-    class Mean:
-        def predict(self, frame: pl.DataFrame) -> list[float]:
-            return [0.0] * frame.height
+CONSTANT = """
+class Mean:
+    def predict(self, frame: pl.DataFrame) -> list[float]:
+        return [100.0] * frame.height
 
-    def mean(segregated: Split) -> Mean:
-        return Mean()
-    """
-    request = adult(candidates=(CandidateSpec(name="mean"),))
-    request = replace(request, pipeline=written(request, body))
-    with pytest.raises(PipelineInvalid, match="Mean is a class of"):
-        train(workspace, request, run_id="run_1", pool=pool)
+def mean(segregated: Split) -> Mean:
+    return Mean()
+"""
+
+
+def test_a_class_of_the_pipeline_file_is_a_candidate_and_its_code_counts(
+    workspace: Workspace, pool: StepPool, bike: Make
+) -> None:
+    request = bike(candidates=(CandidateSpec(name="mean"),))
+    request = replace(request, pipeline=written(request, CONSTANT))
+    first = train(workspace, request, run_id="run_1", pool=pool)
+    test = load_value(workspace, first.test)
+    fitted = registry.load_package(workspace, first.version)
+    assert fitted.predict(test[:2]).tolist() == [100.0, 100.0]
+    # The object is the same, only what it does is not: nothing made with it is found again.
+    written(request, CONSTANT.replace("100.0", "200.0"))
+    second = train(workspace, request, run_id="run_2", pool=pool)
+    fitted = registry.load_package(workspace, second.version)
+    assert fitted.predict(test[:2]).tolist() == [200.0, 200.0]
+    assert first.leaderboard[0].value != second.leaderboard[0].value
 
 
 def test_steps_take_the_place_of_everfits_and_stand_between_them(
