@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from everfit.deployment import Evidence, Release
+from everfit.measures.paired import time_blocks
 from everfit.monitoring.model import CANARY
 from everfit.monitoring.quality import CLASSIFICATION, REGRESSION, with_losses
 from everfit.monitoring.reference import Reference
@@ -16,8 +17,8 @@ from everfit.monitoring.reference import Reference
 Floats = NDArray[np.float64]
 
 # Rows that do not depend on one another are averaged in small blocks, which makes their means
-# nearly normal; rows that do, in blocks as long as a window of the reference.
-BLOCK = 10
+# nearly normal; rows that do, in days or longer blocks.
+BLOCK = 20
 FAILED = 500
 
 
@@ -92,14 +93,25 @@ def _paired(
     answered = (scored["version"] == release.version).to_numpy()
     own, other = scored["loss"].to_numpy(), scored["other_loss"].to_numpy()
     candidate, base = np.where(answered, own, other), np.where(answered, other, own)
-    return blocks(candidate - base, reference), float(base.mean()), scored.height
+    differences = candidate - base
+    dependent = reference is not None and reference.dependent
+    means = day_means(scored["time"], differences) if dependent else block_means(differences)
+    return means, float(base.mean()), scored.height
 
 
-def blocks(differences: Floats, reference: Reference | None) -> Floats:
-    """Return the means of consecutive whole blocks of rows."""
-    size = BLOCK
-    if reference is not None and reference.dependence is not None and reference.dependent:
-        size = max(round(reference.dependence.rows), BLOCK)
-    whole = differences.size // size * size
-    means: Floats = differences[:whole].reshape(-1, size).mean(axis=1)
+def block_means(differences: Floats) -> Floats:
+    """Return the means of consecutive whole blocks of rows that do not depend on one another."""
+    whole = differences.size // BLOCK * BLOCK
+    means: Floats = differences[:whole].reshape(-1, BLOCK).mean(axis=1)
+    return means
+
+
+def day_means(times: pl.Series, differences: Floats) -> Floats:
+    """Return the means of days, or of longer blocks while neighbouring ones are alike.
+
+    How far apart rows must be to count as separate evidence is a matter of the differences
+    themselves, not of the window in which the endpoint is watched.
+    """
+    numbers = time_blocks(times.to_numpy(), differences)
+    means: Floats = np.bincount(numbers, differences) / np.bincount(numbers)
     return means
