@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -32,9 +33,11 @@ from everfit.kernel import (
     cancel,
     enqueue,
     get_job,
+    hasten,
     list_jobs,
     open_workspace,
 )
+from everfit.kernel.work import MOST_LOST
 
 Result = Mapping[str, Any] | None
 
@@ -170,10 +173,8 @@ def test_errors_are_kept_and_tried_again_ever_later(
     for _ in range(3):
         assert tester.run_pending() == 1
         after = now_is(any_workspace, job)
-        assert (after.state, after.error) == (
-            JobState.QUEUED,
-            "step `fitted` ended Look at its log.",
-        )
+        assert after.state is JobState.QUEUED
+        assert (after.error, after.hint) == ("step `fitted` ended", "Look at its log.")
         waits.append((after.run_after - clock.now()).total_seconds())
         clock.move_to(after.run_after)
     assert waits == [5, 20, 80]
@@ -307,7 +308,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(
 def test_a_job_that_always_kills_its_process_fails_in_the_end(
     any_workspace: Workspace, clock: ManualClock
 ) -> None:
-    job = add(any_workspace, max_attempts=3)
+    job = add(any_workspace)
 
     class Killed(BaseException):
         """Ends the worker as a signal would: no code of the worker runs."""
@@ -315,7 +316,7 @@ def test_a_job_that_always_kills_its_process_fails_in_the_end(
     def train(*_: object) -> Result:
         raise Killed
 
-    for _ in range(3):
+    for _ in range(MOST_LOST):
         with pytest.raises(Killed):
             worker(any_workspace, train).run_pending()
         assert worker(any_workspace, train).run_pending() == 0
@@ -323,8 +324,50 @@ def test_a_job_that_always_kills_its_process_fails_in_the_end(
     assert worker(any_workspace, train).run_pending() == 0
     failed = now_is(any_workspace, job)
     assert failed.state is JobState.FAILED
-    assert "attempt 3 of 3: the process of tester ended" in str(failed.error)
+    assert f"attempt {MOST_LOST}: the process of tester ended" in str(failed.error)
     assert kinds(any_workspace) == ["job-failed"]
+
+
+def test_an_attempt_whose_process_ended_is_no_error_of_the_job(
+    any_workspace: Workspace, clock: ManualClock
+) -> None:
+    job = add(any_workspace, max_attempts=2)
+
+    class Killed(BaseException):
+        """Ends the worker as a signal would: no code of the worker runs."""
+
+    ends = iter([Killed(), StepFailed("one", hint="."), Killed(), Killed()])
+
+    def train(*_: object) -> Result:
+        if error := next(ends, None):
+            raise error
+        return {"version": 1}
+
+    for _ in range(5):
+        with suppress(Killed):
+            worker(any_workspace, train).run_pending()
+        clock.advance(timedelta(minutes=1))
+    done = now_is(any_workspace, job)
+    assert (done.state, done.attempt, done.failures) == (JobState.DONE, 5, 1)
+
+
+def test_a_job_that_waits_for_its_next_attempt_can_be_had_at_once(
+    any_workspace: Workspace,
+) -> None:
+    job = add(any_workspace)
+
+    def train(_: Workspace, lease: Lease) -> Result:
+        if lease.job.attempt == 1:
+            raise StepFailed("no room", hint="Make some.")
+        return None
+
+    tester = worker(any_workspace, train)
+    assert [tester.run_pending(), tester.run_pending()] == [1, 0]
+    with any_workspace.transaction() as tx:
+        assert hasten(tx, job.id).run_after == tx.now
+    assert tester.run_pending() == 1
+    with any_workspace.transaction() as tx:
+        assert hasten(tx, job.id).state is JobState.DONE
 
 
 def test_an_error_after_finishing_changes_nothing(workspace: Workspace) -> None:

@@ -38,7 +38,7 @@ def test_effects_of_killed_workers_happen_exactly_once(
     with workspace.transaction() as tx:
         # No key: a second effect would be a second row.
         tx.connection.exec_driver_sql("CREATE TABLE effects (job TEXT)")
-        jobs = {enqueue(tx, "effect", {}, max_attempts=1000).id for _ in range(JOBS)}
+        jobs = {enqueue(tx, "effect", {}).id for _ in range(JOBS)}
     url = workspace.engine.url.render_as_string(hide_password=False)
     assert start_child("work", tmp_path / "project", url, 7, KILLS).wait(60) == 0
     hit = [job for job in _jobs(workspace) if job.attempt > 1 or job.state is JobState.RUNNING]

@@ -121,8 +121,10 @@ def _run(question: Question, tx: Transaction, identifier: str) -> Lines:
 
 def _job(question: Question, tx: Transaction, identifier: str) -> Lines:
     job = get_job(tx, identifier)
-    yield f"{job.kind} is {job.state}, attempt {job.attempt} of {job.max_attempts}"
-    yield from _facts({"asked": job.payload, "gave": job.result or {}, "error": job.error})
+    failures = f"{job.failures} of {job.max_attempts} errors"
+    yield f"{job.kind} is {job.state}, attempt {job.attempt}, {failures}"
+    said = {"error": job.error, "hint": job.hint}
+    yield from _facts({"asked": job.payload, "gave": job.result or {}, **said})
 
 
 ANSWERS: Mapping[str, Callable[[Question, Transaction, str], Lines]] = {

@@ -24,7 +24,7 @@ from everfit.kernel.schedule import (
 )
 from everfit.kernel.settings import Settings, load_settings
 from everfit.kernel.work import Job, JobState
-from everfit.kernel.work_store import cancel, enqueue, get_job, list_jobs
+from everfit.kernel.work_store import cancel, enqueue, get_job, hasten, list_jobs
 from everfit.kernel.worker import Handler, Lease, Worker
 from everfit.kernel.workspace import Transaction, Workspace, open_workspace
 
@@ -57,6 +57,7 @@ __all__ = [
     "enqueue_due",
     "frames",
     "get_job",
+    "hasten",
     "insert_if_absent",
     "list_jobs",
     "list_schedules",

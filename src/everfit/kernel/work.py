@@ -13,6 +13,9 @@ from everfit.kernel.database import canonical_json
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=1)
+# Processes end for reasons that are not the job's: deployments, restarts, a lack of memory. One
+# that ends them all must not go on for ever either.
+MOST_LOST = 20
 
 
 class JobState(StrEnum):
@@ -30,8 +33,11 @@ class Job:
     """One piece of work that outlives the process that asked for it.
 
     ``attempt`` counts the claims so far and fences them: only the attempt that the database
-    names may write its outcome. ``run_after`` is when the next attempt may start: while a job
-    runs, when its lease ends.
+    names may write its outcome. ``failures`` counts those that ended with an error; after
+    ``max_attempts`` of them the job has failed. Attempts whose process ended are not among them,
+    but ``MOST_LOST`` of these are too many as well. ``run_after`` is when the next attempt may
+    start: while a job runs, when its lease ends. ``error`` and ``hint`` are those of the last
+    error.
     """
 
     id: str
@@ -40,23 +46,27 @@ class Job:
     key: str | None
     state: JobState
     attempt: int
+    failures: int
     max_attempts: int
     run_after: datetime
     worker: str | None
     created_at: datetime
     finished_at: datetime | None
     error: str | None
+    hint: str | None
     result: Mapping[str, Any] | None
 
 
 def claimed(job: Job, *, worker: str, now: datetime, lease: timedelta) -> Job:
-    """Return ``job`` as the next attempt holds it, or failed if no attempt is left.
+    """Return ``job`` as the next attempt holds it, or failed if too many processes died of it.
 
-    A job without attempts left can still be due: when the process of its last one died.
+    A job that is due while it runs was lost: its lease ended, so its process did.
     """
-    if job.attempt >= job.max_attempts:
-        lost = f"attempt {job.attempt} of {job.max_attempts}: the process of {job.worker} ended"
-        return replace(job, state=JobState.FAILED, finished_at=now, error=lost)
+    lost = job.attempt - job.failures
+    if lost >= MOST_LOST:
+        said = f"attempt {job.attempt}: the process of {job.worker} ended, as in {lost} in all"
+        hint = "See in its log what ended it; when that is corrected, ask for the work again."
+        return replace(job, state=JobState.FAILED, finished_at=now, error=said, hint=hint)
     return replace(
         job,
         state=JobState.RUNNING,
@@ -73,6 +83,7 @@ def done(job: Job, result: Mapping[str, Any] | None, *, now: datetime) -> Job:
         state=JobState.DONE,
         finished_at=now,
         error=None,
+        hint=None,
         result=None if result is None else json_mapping(result, of=f"the result of job {job.id}"),
     )
 
@@ -82,11 +93,19 @@ def failed(job: Job, error: BaseException, *, now: datetime) -> Job:
 
     An input that was refused is not tried again: it would be refused again.
     """
-    said = _said(error)
-    if job.attempt >= job.max_attempts or isinstance(error, Invalid):
-        return replace(job, state=JobState.FAILED, finished_at=now, error=said)
-    run_after = now + pause_after(job.attempt)
-    return replace(job, state=JobState.QUEUED, run_after=run_after, error=said)
+    message, hint = _said(error)
+    failures = job.failures + 1
+    job = replace(job, failures=failures, error=message, hint=hint)
+    if failures >= job.max_attempts or isinstance(error, Invalid):
+        return replace(job, state=JobState.FAILED, finished_at=now)
+    return replace(job, state=JobState.QUEUED, run_after=now + pause_after(failures))
+
+
+def hastened(job: Job, *, now: datetime) -> Job:
+    """Return ``job`` due now if it waits for its time; else as it is."""
+    if job.state is not JobState.QUEUED or job.run_after <= now:
+        return job
+    return replace(job, run_after=now)
 
 
 def cancelled(job: Job, *, now: datetime) -> Job:
@@ -125,16 +144,16 @@ def lost(job: Job, attempt: int) -> Conflict | None:
     )
 
 
-def pause_after(attempt: int) -> timedelta:
-    """Return how long to wait after ``attempt`` failed: 5 s, 20 s, 80 s, … at most an hour.
+def pause_after(failures: int) -> timedelta:
+    """Return how long to wait after so many errors: 5 s, 20 s, 80 s, … at most an hour.
 
     Examples
     --------
-    >>> [pause_after(attempt).total_seconds() for attempt in (1, 2, 3, 400)]
+    >>> [pause_after(failures).total_seconds() for failures in (1, 2, 3, 400)]
     [5.0, 20.0, 80.0, 3600.0]
     """
     # The exponent is bounded first: 4**400 seconds is more than a timedelta holds.
-    factor: int = 4 ** min(attempt - 1, 10)
+    factor: int = 4 ** min(failures - 1, 10)
     return min(FIRST_PAUSE * factor, LONGEST_PAUSE)
 
 
@@ -150,7 +169,7 @@ def json_mapping(value: Mapping[str, Any], *, of: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _said(error: BaseException) -> str:
+def _said(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, EverfitError):
-        return f"{error.message} {error.hint}"
-    return f"{type(error).__name__}: {error}"
+        return error.message, error.hint
+    return f"{type(error).__name__}: {error}", None

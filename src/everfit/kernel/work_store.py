@@ -25,16 +25,28 @@ jobs = sa.Table(
     sa.Column("key", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempt", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("max_attempts", sa.BigInteger, nullable=False),
     sa.Column("run_after", Moment, nullable=False),
     sa.Column("worker", sa.Text),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("finished_at", Moment),
     sa.Column("error", sa.Text),
+    sa.Column("hint", sa.Text),
     sa.Column("result", Json),
 )
 COLUMNS = tuple(field.name for field in fields(Job))
-CHANGING = ("state", "attempt", "run_after", "worker", "finished_at", "error", "result")
+CHANGING = (
+    "state",
+    "attempt",
+    "failures",
+    "run_after",
+    "worker",
+    "finished_at",
+    "error",
+    "hint",
+    "result",
+)
 # Literal text, in the indexes and in every query: SQLite uses a partial index only where the
 # query repeats its condition word for word.
 LIVE = sa.text("state IN ('queued', 'running')")
@@ -103,12 +115,14 @@ def enqueue(
         key=key,
         state=JobState.QUEUED,
         attempt=0,
+        failures=0,
         max_attempts=max_attempts,
         run_after=tx.now if run_after is None else run_after,
         worker=None,
         created_at=tx.now,
         finished_at=None,
         error=None,
+        hint=None,
         result=None,
     )
     insert = insert_if_absent(tx.connection, jobs).returning(jobs.c.id)
@@ -128,6 +142,15 @@ def cancel(tx: Transaction, job_id: str) -> Job:
         save(tx, job, ended)
         record_end(tx, ended)
     return ended
+
+
+def hasten(tx: Transaction, job_id: str) -> Job:
+    """Let a queued job be due now, whatever it waits for, and return it."""
+    job = _one(tx, locked_rows(tx.connection, _by_id), job_id)
+    sooner = work.hastened(job, now=tx.now)
+    if sooner is not job:
+        save(tx, job, sooner)
+    return sooner
 
 
 def get_job(tx: Transaction, job_id: str) -> Job:

@@ -155,7 +155,7 @@ class Worker:
                 return
             if after.state is JobState.FAILED:
                 work_store.record_end(tx, after)
-        logger.warning("job %s (%s), attempt %d", job.id, job.kind, job.attempt, exc_info=error)
+        _log(job, error)
 
     @contextmanager
     def _heartbeat(self) -> Iterator[None]:
@@ -179,3 +179,12 @@ class Worker:
                     work_store.renew(tx, job, lease=self._lease)
             except EverfitError as error:
                 logger.warning("the lease of job %s is not renewed: %s", job.id, error.message)
+
+
+def _log(job: Job, error: Exception) -> None:
+    about = f"job {job.id} ({job.kind}), attempt {job.attempt}"
+    if isinstance(error, EverfitError):
+        logger.warning("%s: %s %s", about, error.message, error.hint)
+    else:
+        # Nobody foresaw it: where it came from is all there is to say.
+        logger.error(about, exc_info=error)

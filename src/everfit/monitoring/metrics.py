@@ -14,10 +14,9 @@ import polars as pl
 from everfit.deployment import Release, ReleaseState, releases
 from everfit.kernel import Transaction, Workspace
 from everfit.measures.intervals import mean_interval, wilson
-from everfit.monitoring import store
-from everfit.monitoring.log import PREDICTIONS, REQUESTS
+from everfit.monitoring.log import REQUESTS
 from everfit.monitoring.model import Alert, AlertKind, Window
-from everfit.monitoring.segments import read_segments
+from everfit.monitoring.service import MATURED, alerts, logged, windows
 from everfit.tracking import list_runs
 from everfit.tracking import metrics as run_metrics
 
@@ -68,7 +67,11 @@ def ten_metrics(
     workspace: Workspace, tx: Transaction, endpoint: str, *, since: datetime, until: datetime
 ) -> tuple[Metric, ...]:
     """Return the ten metrics of ``endpoint`` between ``since`` and ``until``, in their order."""
-    record = _record(workspace, tx, endpoint, since, until=until)
+    return measure(_record(workspace, tx, endpoint, since, until=until))
+
+
+def measure(record: Record) -> tuple[Metric, ...]:
+    """Return the ten metrics that follow from ``record``, in their order."""
     return (
         _performance(record),
         _data_quality(record),
@@ -86,23 +89,17 @@ def ten_metrics(
 def _record(
     workspace: Workspace, tx: Transaction, endpoint: str, since: datetime, *, until: datetime
 ) -> Record:
-    span = (since, until)
-    logged = store.segments(tx, endpoint, PREDICTIONS, times=span)
-    requests = read_segments(workspace.blobs, store.segments(tx, endpoint, REQUESTS, times=span))
-    matured = read_segments(workspace.blobs, store.segments(tx, endpoint, "matured", times=span))
+    requests = logged(workspace, tx, endpoint, REQUESTS, since=since, until=until)
+    matured = logged(workspace, tx, endpoint, MATURED, since=since, until=until)
     settings = workspace.settings
     return Record(
         since=since,
         until=until,
-        windows=[
-            window
-            for window in store.windows(tx, endpoint, since=since, until=until)
-            if window.closed
-        ],
-        alerts=[a for a in store.alerts(tx, endpoint) if since <= a.opened_at <= until],
+        windows=[w for w in windows(tx, endpoint, since=since, until=until) if w.closed],
+        alerts=[a for a in alerts(tx, endpoint) if since <= a.opened_at <= until],
         releases=[r for r in releases(tx, endpoint) if since <= r.started_at <= until],
         requests=requests,
-        predictions=sum(segment.rows for segment in logged),
+        predictions=0 if requests is None else int(requests["rows"].sum()),
         delays_seconds=None if matured is None else _delays(matured),
         spent=_spent(tx, since, until),
         currency=settings.currency,

@@ -247,6 +247,22 @@ def windows(
     return store.windows(tx, endpoint, since=since, until=until)
 
 
+def logged(
+    workspace: Workspace,
+    tx: Transaction,
+    endpoint: str,
+    kind: str,
+    *,
+    since: datetime,
+    until: datetime,
+) -> pl.DataFrame | None:
+    """Return what sweeps sealed of one log (`REQUESTS`, `MATURED`) in [since, until), or None."""
+    held = store.segments(tx, endpoint, kind, times=(since, until))
+    rows = read_segments(workspace.blobs, held)
+    moment = pl.col("at" if kind == REQUESTS else "time")
+    return None if rows is None else rows.filter(moment >= since, moment < until)
+
+
 def alerts(tx: Transaction, endpoint: str, *, open_only: bool = False) -> list[Alert]:
     """Return the alerts of an endpoint in the order in which they were opened."""
     return store.alerts(tx, endpoint, open_only=open_only)

@@ -1,0 +1,95 @@
+"""Approvals, the audit, and the answer to "why?"."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from everfit.errors import Invalid, NotFound
+from everfit.governance import Question, approvals, approve, verify_ledger, why
+from everfit.kernel import Workspace, enqueue
+from everfit.registry import Field, Kind, Signature, register
+from everfit.tracking import log_metrics, log_params, start_run
+
+SIGNATURE = Signature(
+    inputs=(Field(name="x", kind=Kind.NUMBER, nullable=False),),
+    output=Field(name="y", kind=Kind.NUMBER, nullable=False),
+    task="regression",
+)
+
+
+def registered(workspace: Workspace) -> str:
+    """Register version 1 of a model and return its run."""
+    package = workspace.blobs.put(b"package")
+    with workspace.transaction() as tx:
+        run = start_run(tx, kind="training", name="bike")
+        log_params(tx, run.id, {"depth": 8})
+        log_metrics(tx, run.id, {"mae": 41.5})
+        register(
+            tx,
+            model="bike",
+            run=run.id,
+            package=package,
+            dataset="d" * 64,
+            profile=None,
+            signature=SIGNATURE,
+            metrics={"mae": 41.5},
+            algorithm="forest",
+        )
+    return run.id
+
+
+def test_an_approval_is_kept_once_with_its_person(any_workspace: Workspace) -> None:
+    registered(any_workspace)
+    with any_workspace.transaction() as tx:
+        approve(tx, "bike", 1, by="Ada", comment="looks right")
+        approve(tx, "bike", 1, by=" Ada ")
+        approve(tx, "bike", 1, by="Grace")
+        given = approvals(tx, "bike", 1)
+        assert sorted(approval.person for approval in given) == ["Ada", "Grace"]
+        assert len(tx.events("approval-given")) == 2
+
+
+def test_an_approval_needs_a_name_and_a_version(workspace: Workspace) -> None:
+    registered(workspace)
+    with workspace.transaction() as tx:
+        with pytest.raises(Invalid, match="name"):
+            approve(tx, "bike", 1, by="  ")
+        with pytest.raises(NotFound):
+            approve(tx, "bike", 9, by="Ada")
+
+
+def test_the_audit_names_the_row_that_was_touched(workspace: Workspace) -> None:
+    registered(workspace)
+    with workspace.reading() as tx:
+        rows, breaks = verify_ledger(tx)
+    assert (rows > 0, breaks) == (True, [])
+    with workspace.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE ledger SET actor = 'nobody' WHERE number = 1"))
+    with workspace.reading() as tx:
+        _, breaks = verify_ledger(tx)
+    assert breaks[0].number == 1
+
+
+def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
+    run = registered(workspace)
+    with workspace.transaction() as tx:
+        job = enqueue(tx, "retrain", {"reason": "drift"})
+    question = Question(workspace=workspace, model="bike")
+    with workspace.reading() as tx:
+        version = "\n".join(why(question, tx, "v1"))
+        of_run = "\n".join(why(question, tx, run))
+        of_job = "\n".join(why(question, tx, job.id))
+    assert "v1 is forest" in version
+    assert run in version
+    assert "version-registered" in version
+    assert "mae = 41.5" in of_run
+    assert "depth = 8" in of_run
+    assert "drift" in of_job
+
+
+@pytest.mark.parametrize("unknown", ["v9", "p_0", "alert_0", "report_0", "rel_0", "run_0", "x"])
+def test_why_of_nothing_is_not_found(workspace: Workspace, unknown: str) -> None:
+    question = Question(workspace=workspace, model="bike")
+    with workspace.reading() as tx, pytest.raises(NotFound):
+        why(question, tx, unknown)
