@@ -16,6 +16,9 @@ import sqlalchemy as sa
 
 from everfit.kernel import ManualClock, Workspace, load_settings, open_workspace
 
+# As the command line does; OpenMP reads it when scikit-learn is first imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -44,10 +44,10 @@ ELSEWHERE = {
 
 
 def houses(*, rows: int = 1_500, seed: int = 7) -> pl.DataFrame:
-    """Return houses sold over two years in which prices rise by half."""
+    """Return houses sold in a year in which prices rise by a tenth."""
     rng = np.random.default_rng(seed)
     sold = pl.datetime_range(
-        datetime(2024, 1, 1, 9), datetime(2025, 12, 31), "11h40m", eager=True
+        datetime(2025, 1, 1, 9), datetime(2025, 12, 31), "5h48m", eager=True
     ).head(rows)
     area = rng.normal(95, 30, rows).clip(28, 260).round().astype(int)
     built = rng.integers(1900, 2024, rows)
@@ -55,8 +55,8 @@ def houses(*, rows: int = 1_500, seed: int = 7) -> pl.DataFrame:
     kinds = {"as new": 1.15, "good": 1.0, "to renovate": 0.8}
     condition = rng.choice(list(kinds), rows, p=[0.25, 0.55, 0.2])
     value = 3_200 * area * np.array([kinds[c] for c in condition]) * np.exp(-km / 12)
-    value *= (1 + 0.0012 * (built - 1960)) * (1 + 0.5 * np.arange(rows) / rows)
-    value *= np.exp(rng.normal(0, 0.08, rows))
+    value *= (1 + 0.0012 * (built - 1960)) * (1 + 0.1 * np.arange(rows) / rows)
+    value *= np.exp(rng.normal(0, 0.03, rows))
     columns = {"area_m2": area, "built": built, "km_to_centre": km, "condition": condition}
     return pl.DataFrame(
         {"sold": sold.dt.strftime("%Y-%m-%d %H:%M"), **columns, "price": value.round(-2).astype(int)}
@@ -125,7 +125,7 @@ class Reader:
             self.start(*text.split())
             return
         for line, instead in ELSEWHERE.items():
-            text = re.sub(rf"^{re.escape(line)}\b.*$", instead, text, flags=re.MULTILINE)
+            text = re.sub(rf"^{re.escape(line)}(?=\s|$).*$", instead, text, flags=re.MULTILINE)
         script = self.own(text).replace("{root}", str(self.root))
         self.last = (script, self.run("bash", "-e", "-c", script))
 

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+
+from everfit.cli import main
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data"
 
@@ -33,12 +36,24 @@ def elec2(shared: Path) -> pl.DataFrame:
     return frame.with_columns(at.alias("at"))
 
 
-@pytest.fixture
-def everfit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the real command in ``tmp_path`` and return what it printed."""
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that came to its end, and what it printed."""
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def everfit(tmp_path: Path) -> Command:
+    """Run the real command in ``tmp_path``, in a process of its own."""
+
+    def run(*arguments: str, **environment: str) -> Done:
+        done = subprocess.run(
             [sys.executable, "-m", "everfit.cli", *arguments],
             cwd=tmp_path,
             env={**os.environ, "COLUMNS": "160", **environment},
@@ -47,5 +62,23 @@ def everfit(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             timeout=300,
             check=False,
         )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the same in this process, without the second that its start takes."""
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["everfit", *arguments])
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return Done(int(code or 0), printed.out, printed.err)
 
     return run

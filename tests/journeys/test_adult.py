@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +9,8 @@ import polars as pl
 from everfit.automation import open_project
 from everfit.deployment import serving_plan
 from everfit.evaluation import Outcome, latest_report
+
+from .conftest import Command
 
 POLICY = """\
 model: income
@@ -56,11 +56,9 @@ def harsh(segregated: Split) -> Harsh:
     return Harsh(model, sorted(set(rows["income-per-year"]))[0])
 '''
 
-Everfit = Callable[..., subprocess.CompletedProcess[str]]
-
 
 def test_an_unfair_candidate_is_stopped_by_the_gate(
-    tmp_path: Path, shared: Path, everfit: Everfit
+    tmp_path: Path, shared: Path, everfit: Command
 ) -> None:
     pl.read_csv(shared / "adult/adult.csv").write_csv(tmp_path / "adult.csv")
     (tmp_path / "everfit.yaml").write_text(POLICY.replace("CANDIDATE", "harsh"))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import resource
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-Everfit = Callable[..., subprocess.CompletedProcess[str]]
+from .conftest import Command, Done
 
 POLICY = """\
 model: small
 task: {task}
 data: {{source: rows.csv, target: {target}{more}}}
 train: {{candidates: {{linear: {{}}}}}}
+gate: [{{better: {{}}}}]
 """
 
 
@@ -28,25 +33,29 @@ def project(
     (folder / "everfit.yaml").write_text(POLICY.format(task=task, target=target, more=more))
 
 
-def rows(n: int = 200) -> str:
-    return "a,b,y\n" + "".join(f"{i % 17},{i % 5},{i % 17 * 2 + i % 3}\n" for i in range(n))
+def rows(count: int = 300) -> str:
+    chance = random.Random(0)  # noqa: S311
+    lines = []
+    for _ in range(count):
+        a, b = chance.random(), chance.random()
+        lines.append(f"{a},{b},{2 * a - b + chance.random() / 10}\n")
+    return "a,b,y\n" + "".join(lines)
 
 
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what an error said, after checking that it is an error of ours."""
+def refused(done: Done) -> str:
+    """Return what an error said, after checking that it is an error of ours, and said once."""
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
     assert done.stderr.startswith("error: ")
-    assert "\n  -> " in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert done.stderr.count("\n  -> ") == 1
     return done.stderr
 
 
-def test_missing_file_is_named_with_its_neighbours(tmp_path: Path, everfit: Everfit) -> None:
-    project(tmp_path, rows())
-    (tmp_path / "rows.csv").rename(tmp_path / "rows2.csv")
-    said = refused(everfit("run"))
-    assert "rows.csv" in said
-    assert "rows2.csv" in said
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One project for all that is refused: what one case does must not harm the next."""
+    return tmp_path_factory.mktemp("refused")
 
 
 CASES: dict[str, tuple[str | bytes, dict[str, str], list[str]]] = {
@@ -62,57 +71,85 @@ CASES: dict[str, tuple[str | bytes, dict[str, str], list[str]]] = {
         {},
         ["'b'", "exclude"],
     ),
-    "NaN target": (
-        rows() + "1,2,NaN\n3,4,\n",
+    "NaN target": (rows() + "1,2,NaN\n3,4,\n", {}, ["'y'", "2 "]),
+    "unknown column": (rows(), {"more": ", exclude: [bb]"}, ["'bb'", "'b'"]),
+    "unknown target": (rows(), {"target": "z"}, ["'z'", "a, b, y"]),
+    "text as target": (
+        "a,y\n" + "".join(f"{i},{'low' if i % 2 else i}\n" for i in range(100)),
         {},
-        ["'y'", "2 "],
+        ["'y'", "low"],
     ),
-    "unknown column": (rows(), {"more": ", exclude: [bb]"}, ["bb", "'b'"]),
-    "non-UTF-8": (rows().encode() + "1,é,3\n".encode("latin-1"), {}, ["UTF-8"]),
-    "ragged rows": (rows() + "1,2\n1,2,3,4\n", {}, ["202", "203"]),
+    "non-UTF-8": (rows().encode() + "1,é,3\n".encode("latin-1"), {}, ["302", "UTF-8"]),
+    "ragged rows": (rows() + "1,2\n1,2,3,4\n", {}, ["302", "303"]),
     "10,000 columns": (
         ",".join(f"c{i}" for i in range(10_000)) + ",y\n" + ",".join(["1"] * 10_001) + "\n",
         {},
         ["10,001", "2,000"],
     ),
     "duplicate header": ("a,a,y\n1,2,3\n", {}, ["'a'"]),
+    "too few rows": ("a,b,y\n1,2,3\n", {}, ["1 "]),
 }
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_unusable_data_are_refused_with_a_reason(
-    name: str, tmp_path: Path, everfit: Everfit
-) -> None:
+def test_unusable_data_are_refused_with_a_reason(name: str, folder: Path, here: Command) -> None:
     table, options, words = CASES[name]
-    project(tmp_path, table, **options)
+    project(folder, table, **options)
     for command in ("check", "run"):
-        said = refused(everfit(command))
+        said = refused(here(command, str(folder)))
         for word in words:
             assert word in said, f"{command}: {word!r} not in {said}"
 
 
+def test_a_missing_file_is_named_with_its_neighbours(folder: Path, here: Command) -> None:
+    project(folder, rows())
+    (folder / "rows.csv").rename(folder / "rows2.csv")
+    for command in ("check", "run"):
+        said = refused(here(command, str(folder)))
+        assert "rows.csv" in said
+        assert "rows2.csv" in said
+
+
 POLICY_CASES: dict[str, tuple[Callable[[str], str], list[str]]] = {
-    "duplicate key": (lambda text: text + "model: other\n", ["model (line 5)", "line 1"]),
-    "wrong type": (lambda text: text + "truth: {arrives: 7}\n", ["truth.arrives (line 5)", "1d"]),
-    "unknown gate": (lambda text: text + "gate: [{nicer: {}}]\n", ["gate[0].nicer", "better"]),
+    "duplicate key": (lambda text: text + "model: other\n", ["model (line 6)", "line 1"]),
+    "wrong type": (lambda text: text + "truth: {arrives: 7}\n", ["truth.arrives (line 6)", "1d"]),
+    "unknown gate": (lambda text: text.replace("better", "nicer"), ["gate[0].nicer", "better"]),
     "unknown key": (lambda text: text + "rolout: 100%\n", ["rolout", "'rollout'"]),
+    "no YAML": (lambda text: text + "gate: [\n", ["line 7"]),
+    "not UTF-8": (lambda text: text + "# é\n", ["UTF-8"]),
 }
 
 
 @pytest.mark.parametrize("name", list(POLICY_CASES))
 def test_unusable_policies_are_refused_with_a_reason(
-    name: str, tmp_path: Path, everfit: Everfit
+    name: str, folder: Path, here: Command
 ) -> None:
     change, words = POLICY_CASES[name]
-    project(tmp_path, rows())
-    policy = tmp_path / "everfit.yaml"
-    policy.write_text(change(policy.read_text()))
-    said = refused(everfit("check"))
-    for word in words:
-        assert word in said
+    project(folder, rows())
+    policy = folder / "everfit.yaml"
+    policy.write_text(change(policy.read_text()), encoding="latin-1")
+    for command in ("check", "run"):
+        said = refused(here(command, str(folder)))
+        for word in words:
+            assert word in said
 
 
-def test_locked_database_loses_nothing(tmp_path: Path, everfit: Everfit) -> None:
+def test_after_all_that_a_right_table_is_trained_and_the_ledger_is_whole(
+    folder: Path, here: Command
+) -> None:
+    project(folder, rows())
+    assert_runs(lambda *arguments: here(arguments[0], *arguments[1:]), folder)
+
+
+def assert_runs(everfit: Callable[..., Done], folder: Path) -> None:
+    """A run succeeds and the ledger is whole."""
+    done = everfit("run", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "v1 is live" in done.stdout or "v1 rolls out" in done.stdout
+    assert "chain unbroken" in everfit("audit", "verify", "--in", str(folder)).stdout
+
+
+def test_a_locked_database_loses_nothing(tmp_path: Path, everfit: Command) -> None:
     project(tmp_path, rows())
     quick = {"EVERFIT_BUSY_SECONDS": "0.5"}
     assert everfit("status", **quick).returncode == 0
@@ -121,22 +158,63 @@ def test_locked_database_loses_nothing(tmp_path: Path, everfit: Everfit) -> None
     assert "held the database" in refused(everfit("run", **quick))
     holder.execute("ROLLBACK")
     holder.close()
-    assert everfit("run", **quick).returncode == 0
-    assert "chain unbroken" in everfit("audit", "verify").stdout
+    assert_runs(everfit, tmp_path)
 
 
-def test_full_disk_loses_nothing(tmp_path: Path, everfit: Everfit) -> None:
-    """Blobs live on a file system of their own that has 256 KiB."""
-    project(tmp_path, rows(20_000))
-    assert everfit("status").returncode == 0
-    blobs = tmp_path / ".everfit/blobs"
-    blobs.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(blobs)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a full disk needs the right to mount a tmpfs")
+Full = Callable[[Path], AbstractContextManager[None]]
+
+
+@contextlib.contextmanager
+def small_files(_home: Path) -> Iterator[None]:
+    """Let no process write files beyond 512 KiB, as where a quota is used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, hard))
     try:
-        assert "no room left" in refused(everfit("run"))
+        yield
     finally:
-        subprocess.run(["umount", str(blobs)], check=True)
-    assert everfit("run").returncode == 0
-    assert "chain unbroken" in everfit("audit", "verify").stdout
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def small_disk(home: Path) -> Iterator[None]:
+    """Put the blobs on a file system of their own that has 256 KiB."""
+    (home / "blobs").mkdir(exist_ok=True)
+    with mounted(home / "blobs", "256k"):
+        yield
+
+
+@contextlib.contextmanager
+def no_room_at_all(home: Path) -> Iterator[None]:
+    """Put everything on a file system that is full to the last byte."""
+    kept = {file.name: file.read_bytes() for file in home.iterdir() if file.is_file()}
+    with mounted(home, "4m"):
+        for name, content in kept.items():
+            (home / name).write_bytes(content)
+        with contextlib.suppress(OSError), (home / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+        yield
+        (home / "filler").unlink()
+        yield
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, size: str) -> Iterator[None]:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("full", [small_files, small_disk, no_room_at_all])
+def test_a_full_disk_loses_nothing(full: Full, tmp_path: Path, everfit: Command) -> None:
+    project(tmp_path, rows(30_000))
+    assert everfit("status").returncode == 0
+    with full(tmp_path / ".everfit"):
+        said = refused(everfit("run"))
+        assert "no room left" in said
+        assert "free disk space" in said
+    assert_runs(everfit, tmp_path)

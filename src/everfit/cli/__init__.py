@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -57,6 +58,9 @@ def everfit() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is two lines on stderr and exit status 1."""
+    # One prediction is too small a piece of work to be split: on a busy machine the threads of
+    # OpenMP wait for each other a hundred times longer than they compute. Read when it is loaded.
+    os.putenv("OMP_NUM_THREADS", "1")
     try:
         everfit.main(prog_name="everfit")
     except EverfitError as error:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from everfit.automation import open_project, queue_judgement
+from everfit.automation import queue_judgement
 from everfit.cli import show
+from everfit.cli.project import opened
 from everfit.cli.watch import IN
 from everfit.deployment import rollback as roll_back
 from everfit.errors import LedgerBroken
@@ -27,7 +28,7 @@ BY = click.option("--as", "by", required=True, help="Your name; kept in the ledg
 @IN
 def approve(version: int, by: str, comment: str, folder: Path) -> None:
     """Approve a version; its gates are judged again."""
-    project = open_project(folder)
+    project = opened(folder)
     with project.workspace.transaction() as tx:
         give_approval(tx, project.policy.model, version, by=by, comment=comment)
         queue_judgement(tx, project.policy.model, version)
@@ -41,7 +42,7 @@ def approve(version: int, by: str, comment: str, folder: Path) -> None:
 @IN
 def trust(version: int, by: str, reason: str, folder: Path) -> None:
     """Vouch for the model file of a version that was not made here."""
-    project = open_project(folder)
+    project = opened(folder)
     with project.workspace.transaction() as tx:
         digest = get_version(tx, project.policy.model, version).package
         trust_digest(tx, digest, by=by, reason=reason)
@@ -53,7 +54,7 @@ def trust(version: int, by: str, reason: str, folder: Path) -> None:
 @IN
 def release(version: int, folder: Path) -> None:
     """Put a registered version through the gates; `everfit up` or `run` rolls it out."""
-    project = open_project(folder)
+    project = opened(folder)
     with project.workspace.transaction() as tx:
         job = queue_judgement(tx, project.policy.model, version)
     show.console.print(f"{job.id} will judge v{version}")
@@ -64,7 +65,7 @@ def release(version: int, folder: Path) -> None:
 @IN
 def rollback(reason: str, folder: Path) -> None:
     """Drop the release that rolls out, or go back to the version before the live one."""
-    project = open_project(folder)
+    project = opened(folder)
     actor = project.workspace.settings.actor
     with project.workspace.transaction() as tx:
         release = roll_back(tx, endpoint=project.policy.model, reason=reason, actor=actor)
@@ -76,7 +77,7 @@ def rollback(reason: str, folder: Path) -> None:
 @IN
 def cancel(job: str, folder: Path) -> None:
     """Cancel queued or running work by its id."""
-    project = open_project(folder)
+    project = opened(folder)
     with project.workspace.transaction() as tx:
         found = cancel_job(tx, job)
     show.console.print(f"{found.kind} {found.id} is {found.state}")
@@ -91,7 +92,7 @@ def audit() -> None:
 @IN
 def verify(folder: Path) -> None:
     """Recompute the hash chain and name any row edited, removed or reordered."""
-    project = open_project(folder)
+    project = opened(folder)
     with project.workspace.reading() as tx:
         rows, breaks = verify_ledger(tx)
     if breaks:

@@ -6,11 +6,25 @@ from pathlib import Path
 
 import click
 
-from everfit.automation import explain, inspect_project, read_policy, start_project
+from everfit.automation import (
+    Project,
+    explain,
+    inspect_project,
+    open_project,
+    read_policy,
+    start_project,
+)
 from everfit.cli import show
 from everfit.data import Task
 
 FOLDER = click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+
+
+def opened(folder: Path) -> Project:
+    """Return the project in ``folder``, opened until the command ends."""
+    project = open_project(folder)
+    click.get_current_context().call_on_close(project.workspace.close)
+    return project
 
 
 @click.command()

@@ -24,6 +24,7 @@ from everfit.automation import (
 )
 from everfit.cli import show
 from everfit.data import Task
+from everfit.errors import Conflict
 from everfit.kernel import ManualClock, load_settings, open_workspace
 from everfit.monitoring import ten_metrics
 from everfit.serving import BackgroundServer, HttpPredictor, LocalPredictor, ModelServer
@@ -57,7 +58,18 @@ def replay_project(
 
 
 def replayed_project(folder: Path, home: Path, since: datetime) -> Project:
-    """Return the project in ``folder`` with a state of its own below ``home``."""
+    """Return the project in ``folder`` with a state of its own below ``home``.
+
+    Raises
+    ------
+    Conflict
+        If ``home`` holds the state of an earlier replay: the two would be mixed.
+    """
+    if (home / "everfit.db").exists():
+        raise Conflict(
+            f"{home} holds the state of an earlier replay",
+            hint="Name another folder, or remove this one.",
+        )
     policy, pipeline = read_policy(folder)
     settings = replace(
         load_settings(folder), home=home, database_url=f"sqlite:///{home / 'everfit.db'}"

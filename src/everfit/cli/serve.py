@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from everfit.automation import Loop, Project, open_project
-from everfit.cli.project import FOLDER
+from everfit.automation import Loop, Project
+from everfit.cli.project import FOLDER, opened
 from everfit.kernel import Worker
 from everfit.serving import serve as serve_process
 from everfit.training import StepPool
@@ -24,7 +24,7 @@ PORT = click.option("--port", type=int, help="Port to listen on.")
 @PORT
 def serve(folder: Path, host: str | None, port: int | None) -> None:
     """Answer predictions over HTTP for the project's model, and take labels."""
-    _serve(open_project(folder), host, port)
+    _serve(opened(folder), host, port)
 
 
 @click.command()
@@ -35,7 +35,7 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
 @click.option("--serve/--no-serve", "serving", default=True, help="Also answer predictions.")
 def up(folder: Path, host: str | None, port: int | None, every: float, serving: bool) -> None:
     """Run the whole loop: serve, watch, move rollouts, retrain when a trigger asks for it."""
-    project = open_project(folder)
+    project = opened(folder)
     stop = threading.Event()
     with StepPool(project.workspace) as pool:
         loop = Loop(project, pool)

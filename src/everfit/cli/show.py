@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -16,7 +17,8 @@ from everfit.automation import Turn
 from everfit.monitoring import Metric
 from everfit.training import StepResult
 
-console = Console(highlight=False)
+# A pipe or a log has no width of its own: 80 columns would break every table.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 COLOURS = {
     "trigger": "cyan",
     "train": "blue",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from everfit.automation import open_project, standing
+from everfit.automation import standing
 from everfit.cli import show
+from everfit.cli.project import opened
 from everfit.data import Source, collect
 from everfit.governance import Question
 from everfit.governance import why as explain_id
@@ -25,7 +26,7 @@ IN = click.option(
 @IN
 def label(table: Path, folder: Path) -> None:
     """Hand in labels: a table with `id` or `key`, and `label`."""
-    project = open_project(folder)
+    project = opened(folder)
     rows = collect(Source(location=str(table.resolve()), query=None), base=folder)
     receipt = receive_labels(project.workspace, project.policy.model, rows)
     show.console.print(
@@ -37,7 +38,7 @@ def label(table: Path, folder: Path) -> None:
 @IN
 def status(folder: Path) -> None:
     """Show what runs, what waits for whom, and what is next."""
-    project = open_project(folder)
+    project = opened(folder)
     with project.workspace.reading() as tx:
         found = standing(project, tx)
     show.table(project.policy.model, ("what", "state", "detail"), found)
@@ -48,7 +49,7 @@ def status(folder: Path) -> None:
 @IN
 def why(identifier: str, folder: Path) -> None:
     """Explain a prediction, an alert, a verdict, a release, a version or a run by its id."""
-    project = open_project(folder)
+    project = opened(folder)
     question = Question(workspace=project.workspace, model=project.policy.model)
     with project.workspace.reading() as tx:
         for line in explain_id(question, tx, identifier):
@@ -61,7 +62,7 @@ def why(identifier: str, folder: Path) -> None:
 @click.option("--until", type=click.DateTime(), help="Until when; default: now.")
 def metrics(folder: Path, since: datetime | None, until: datetime | None) -> None:
     """Print the ten metrics, each computed from recorded events (docs/metrics.md)."""
-    project = open_project(folder)
+    project = opened(folder)
     end = as_utc(until) if until else project.workspace.clock.now()
     start = as_utc(since) if since else end - timedelta(days=30)
     with project.workspace.reading() as tx:
