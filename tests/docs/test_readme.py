@@ -2,8 +2,8 @@
 
 How the blocks of the page are read:
 
-- ``sh`` is run by bash; ``everfit serve`` or ``everfit up`` alone is the second terminal, which is
-  ended with Ctrl-C before the next such block, as the text says.
+- ``sh`` is run by bash; ``everfit serve`` or ``everfit up`` alone is the second terminal. It is ended
+  with Ctrl-C, as the text says, before the next one and before the policy changes.
 - ``text`` and ``json`` are what the block before them must have printed. Numbers, times and the
   spaces of a table may differ, words may not; ``…`` stands for what the page leaves out.
 - ``python`` and ``yaml`` that begin with the name of a file are written to it, ``yaml`` by
@@ -88,6 +88,7 @@ class Reader:
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.folder = root, folder
+        self.stopped: list[int] = []  # how servers ended
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -147,7 +148,7 @@ class Reader:
         """Press Ctrl-C in the second terminal."""
         if self.server is not None:
             self.server.send_signal(signal.SIGINT)
-            assert self.server.wait(timeout=PATIENCE_SECONDS) == 0
+            self.stopped.append(self.server.wait(timeout=PATIENCE_SECONDS))
             self.server = None
 
     def text(self, expected: str) -> None:
@@ -177,6 +178,7 @@ class Reader:
         if not text.startswith("# everfit.yaml"):
             assert before == text
             return
+        self.stop()
         parts = dict(sections(before)) | dict(sections(text.partition("\n")[2]))
         file.write_text("".join(parts.values()), encoding="utf-8")
 
@@ -225,6 +227,13 @@ def test_the_readme_does_what_it_says(
     for language, text in found:
         getattr(reader, language)(text)
     reader.stop()
+    assert reader.stopped == [0, 0, 0]
+
+
+def test_every_page_that_the_readme_names_is_there(root: Path) -> None:
+    links = re.findall(r"\]\(([^):]+)\)", (root / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 5
+    assert [link for link in links if not (root / link).exists()] == []
 
 
 def test_a_line_that_was_not_printed_is_noticed() -> None:

@@ -3,7 +3,7 @@
 from everfit.automation.decode import decode
 from everfit.automation.explain import explain
 from everfit.automation.init import Started, start_project
-from everfit.automation.inspect import inspect_project
+from everfit.automation.inspect import check_project
 from everfit.automation.loop import Loop, Tick, queue_gate, queue_judgement, start_retraining
 from everfit.automation.model import Policy
 from everfit.automation.project import Project, open_project, read_policy
@@ -30,9 +30,9 @@ __all__ = [
     "Started",
     "Tick",
     "Turn",
+    "check_project",
     "decode",
     "explain",
-    "inspect_project",
     "open_project",
     "queue_gate",
     "queue_judgement",

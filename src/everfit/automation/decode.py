@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -58,13 +58,43 @@ def decode(content: str, *, functions: Collection[str] = ()) -> Policy:
     PolicyInvalid
         Listing every problem, each with its path and line, what was found and what to write.
     """
-    document = read(content, name=FILE)
-    policy = _policy(document, functions)
-    if document.problems:
-        raise PolicyInvalid.of(
-            FILE, document.problems, hint="Correct them all, then run `everfit check` again."
-        )
+    policy, problems = parse(content, functions=functions)
+    refuse(problems)
     return policy
+
+
+def parse(content: str, *, functions: Collection[str] = ()) -> tuple[Policy, list[Problem]]:
+    """Return the policy, with defaults where it is wrong, and every problem of it.
+
+    Raises
+    ------
+    PolicyInvalid
+        If ``content`` is not YAML.
+    """
+    document = read(content, name=FILE)
+    return _policy(document, functions), document.problems
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise PolicyInvalid with ``problems`` if there are any."""
+    if problems:
+        raise PolicyInvalid.of(
+            FILE, problems, hint="Correct them all, then run `everfit check` again."
+        )
+
+
+def param_names(content: str) -> tuple[str, ...]:
+    """Return the names below ``train.params``: what the project's own steps may ask for.
+
+    Raises
+    ------
+    PolicyInvalid
+        If ``content`` is not YAML.
+    """
+    found = read(content, name=FILE).value
+    for key in ("train", "params"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return tuple(found) if isinstance(found, Mapping) else ()
 
 
 def _policy(document: Document, functions: Collection[str]) -> Policy:

@@ -1,33 +1,65 @@
-"""``everfit check`` beyond the file itself: whether the policy fits the data and the steps."""
+"""``everfit check``: the file, the steps, and whether both fit the data, all at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from everfit.automation.decode import FILE
+from everfit.automation.decode import param_names, parse, refuse
 from everfit.automation.document import choices
 from everfit.automation.model import Policy
+from everfit.automation.project import PIPELINE, policy_text
 from everfit.data import Schema, Source, collect, infer_schema
-from everfit.errors import PolicyInvalid, Problem
+from everfit.errors import EverfitError, PipelineInvalid, Problem
 from everfit.evaluation import Fair
-from everfit.training import Pipeline
+from everfit.training import Pipeline, load_pipeline
+
+OWN_ROWS = {"collected", "prepared"}
 
 
-def inspect_project(folder: Path, policy: Policy, pipeline: Pipeline | None) -> Schema | None:
-    """Return the schema of the policy's data; None where the project collects them itself.
+def check_project(folder: Path) -> tuple[Policy, Schema | None]:
+    """Return the policy in ``folder`` and the schema of its data, None where steps make the rows.
 
     Raises
     ------
-    SourceMissing, DataInvalid
-        If the data cannot be read or used.
     PolicyInvalid
-        Naming every column of the policy that the data do not have.
+        Listing every problem of the policy, of the pipeline and of the columns they name.
+    SourceMissing, DataInvalid
+        If the policy is sound but its data cannot be read or used.
     """
-    if pipeline is not None and {"collected", "prepared"} & set(pipeline.steps):
-        return None
+    content = policy_text(folder)
+    pipeline, problems = _pipeline(folder, content)
+    policy, found = parse(content, functions=set(pipeline.steps) if pipeline else ())
+    problems += found
+    if not policy.data.source or (pipeline and OWN_ROWS & set(pipeline.steps)):
+        refuse(problems)
+        return policy, None
+    try:
+        schema = _schema(folder, policy, problems)
+    except EverfitError as error:
+        if not problems:
+            raise
+        problems.append(Problem(path="data.source", found=error.message, remedy=error.hint))
+        schema = None
+    refuse(problems)
+    return policy, schema
+
+
+def _pipeline(folder: Path, content: str) -> tuple[Pipeline | None, list[Problem]]:
+    path = folder / PIPELINE
+    if not path.exists():
+        return None, []
+    try:
+        return load_pipeline(path, param_names(content)), []
+    except PipelineInvalid as error:
+        whole = Problem(path=PIPELINE, found=error.message, remedy=error.hint)
+        return None, list(error.problems) or [whole]
+
+
+def _schema(folder: Path, policy: Policy, problems: list[Problem]) -> Schema | None:
+    """Return the schema; columns that the data do not have are added to ``problems``."""
     data = policy.data
     frame = collect(Source(location=data.source, query=data.query), base=folder)
-    problems = [
+    problems += [
         Problem(
             path=path, found=f"the unknown column {name!r}", remedy=choices(name, frame.columns)
         )
@@ -35,7 +67,7 @@ def inspect_project(folder: Path, policy: Policy, pipeline: Pipeline | None) -> 
         if name not in frame.columns
     ]
     if problems:
-        raise PolicyInvalid.of(FILE, problems, hint=f"{data.source} has the columns it has.")
+        return None
     return infer_schema(
         frame,
         target=data.target,
@@ -44,6 +76,7 @@ def inspect_project(folder: Path, policy: Policy, pipeline: Pipeline | None) -> 
         exclude=data.exclude,
         group=data.group,
         roles=data.roles,
+        drop_missing_target=data.drop_missing_target,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from everfit.automation.decode import FILE, decode
+from everfit.automation.decode import FILE, decode, param_names
 from everfit.automation.model import Policy
 from everfit.data import Source
 from everfit.errors import PolicyInvalid, SourceMissing
@@ -83,9 +83,17 @@ def read_policy(folder: Path) -> tuple[Policy, Pipeline | None]:
     PolicyInvalid, PipelineInvalid
         Listing every problem.
     """
+    content = policy_text(folder)
+    path = folder / PIPELINE
+    pipeline = load_pipeline(path, param_names(content)) if path.exists() else None
+    return decode(content, functions=set(pipeline.steps) if pipeline else ()), pipeline
+
+
+def policy_text(folder: Path) -> str:
+    """Return what ``everfit.yaml`` in ``folder`` says; raises as ``read_policy`` does."""
     file = folder / FILE
     try:
-        content = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SourceMissing(
             f"no {FILE} in {folder.resolve()}",
@@ -95,9 +103,6 @@ def read_policy(folder: Path) -> tuple[Policy, Pipeline | None]:
         raise PolicyInvalid(
             f"{file} is not UTF-8: byte {error.start} cannot be read", hint="Save it as UTF-8."
         ) from error
-    path = folder / PIPELINE
-    pipeline = load_pipeline(path, ()) if path.exists() else None
-    return decode(content, functions=set(pipeline.steps) if pipeline else ()), pipeline
 
 
 def open_project(

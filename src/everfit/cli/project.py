@@ -8,10 +8,9 @@ import click
 
 from everfit.automation import (
     Project,
+    check_project,
     explain,
-    inspect_project,
     open_project,
-    read_policy,
     start_project,
 )
 from everfit.cli import show
@@ -57,8 +56,7 @@ def init(folder: Path, data: Path, target: str | None, time: str | None, task: s
 @FOLDER
 def check(folder: Path) -> None:
     """Report every problem of the policy at once, then explain it in plain words."""
-    policy, pipeline = read_policy(folder)
-    inspect_project(folder, policy, pipeline)
+    policy, _ = check_project(folder)
     for sentence in explain(policy):
         show.console.print(f"- {sentence}", soft_wrap=True)
     show.console.print("no problems", style="green")

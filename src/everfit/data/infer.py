@@ -257,7 +257,7 @@ def _task(frame: pl.DataFrame, target: str | None, task: Task | None) -> Task:
     if task is Task.REGRESSION and not values.dtype.is_numeric():
         raise DataInvalid(
             f"regression predicts a number, but {target!r} holds {values.dtype} values, "
-            f"for example {values.drop_nulls()[0]!r}",
+            f"for example {_no_number(values)!r}",
             hint="Write `task: classification`, or correct the values that are no numbers.",
         )
     if task is Task.CLASSIFICATION and distinct > max(2 * FEW_CLASSES, rows / 2):
@@ -266,6 +266,15 @@ def _task(frame: pl.DataFrame, target: str | None, task: Task | None) -> Task:
             hint="Name another target, or write `task: regression` if it is a number.",
         )
     return task
+
+
+def _no_number(values: pl.Series) -> object:
+    """Return the first value that cannot be read as a number, or the first of all."""
+    known = values.drop_nulls()
+    if known.dtype == pl.String:
+        numbers = known.str.strip_chars().cast(pl.Float64, strict=False)
+        known = known.filter(numbers.is_null()) if numbers.null_count() else known
+    return known[0]
 
 
 def _refuse_target(values: pl.Series) -> None:

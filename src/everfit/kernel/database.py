@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ metadata = sa.MetaData()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 BUSY_SECONDS = 30.0
+# The index of SQLite's log, a file beside the database, takes at least this much.
+SHARED_BYTES = 32 * 1024
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
@@ -123,8 +126,8 @@ def _use_wal(connection: Any, busy_seconds: float) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() >= deadline:
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= deadline:
                 raise
             time.sleep(0.005)
         else:
@@ -174,7 +177,7 @@ def _meaning(error: sa.exc.OperationalError, engine: sa.Engine) -> EverfitError:
             f"another process held the database {where} too long: {said}",
             hint="Nothing was written; repeat the command. If it goes on, look for a hung process.",
         )
-    if "full" in said or "No space left" in said:
+    if "full" in said or "No space left" in said or _is_full(engine.url):
         return StorageFull(
             f"no room left for the database {where}: {said}",
             hint="Nothing was written; free disk space and repeat the command.",
@@ -184,6 +187,17 @@ def _meaning(error: sa.exc.OperationalError, engine: sa.Engine) -> EverfitError:
         hint="Check that it is running, and that this process may read and write it.",
         pid=os.getpid(),
     )
+
+
+def _is_full(url: sa.URL) -> bool:
+    """Return whether the disk of a database file has no page left.
+
+    SQLite says only "disk I/O error" where it lacks room for the files beside the database.
+    """
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    folder = Path(url.database).parent
+    return folder.is_dir() and shutil.disk_usage(folder).free < SHARED_BYTES
 
 
 def insert_if_absent(connection: sa.Connection, table: sa.Table) -> Any:

@@ -1,0 +1,105 @@
+"""Reading a project from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from everfit.automation import check_project, read_policy, start_project
+from everfit.errors import Conflict, PipelineInvalid, PolicyInvalid, SourceMissing
+
+POLICY = """\
+model: m
+task: regression
+data: {source: rows.csv, target: y}
+train: {candidates: {own: {}}, params: {limit: 5}}
+"""
+PIPELINE = """\
+import polars as pl
+from everfit import Split
+
+
+def prepared(collected: pl.DataFrame, limit: int) -> pl.DataFrame:
+    return collected.head(limit)
+
+
+def own(segregated: Split, depth: int = 3):
+    return None
+"""
+
+
+def test_steps_may_ask_for_the_params_of_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "everfit.yaml").write_text(POLICY)
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    policy, pipeline = read_policy(tmp_path)
+    assert pipeline is not None
+    assert policy.train.params == {"limit": 5}
+    assert policy.train.candidates[0].name == "own"
+
+
+def test_a_param_that_nobody_gives_is_named(tmp_path: Path) -> None:
+    (tmp_path / "everfit.yaml").write_text(POLICY.replace("limit: 5", "most: 5"))
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    with pytest.raises(PipelineInvalid, match="limit"):
+        read_policy(tmp_path)
+
+
+def test_no_policy_says_how_to_start(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing) as caught:
+        read_policy(tmp_path)
+    assert "everfit init" in caught.value.hint
+
+
+def test_a_policy_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "everfit.yaml").write_bytes(b"model: caf\xe9\n")
+    with pytest.raises(PolicyInvalid, match="not UTF-8"):
+        read_policy(tmp_path)
+
+
+def table(folder: Path) -> Path:
+    rows = "".join(
+        f"{i},{i % 7},{i % 5 + i % 3},{(i % 5 + i % 3) * 2 + i % 7}\n" for i in range(300)
+    )
+    path = folder / "rows.csv"
+    path.write_text("n,a,b,y\n" + rows)
+    return path
+
+
+def test_a_started_project_is_valid_and_never_overwritten(tmp_path: Path) -> None:
+    data = table(tmp_path)
+    folder = tmp_path / "project"
+    started = start_project(folder, data=data, target="y", time=None, task=None)
+    assert {file.name for file in started.files} == {"everfit.yaml", "pipeline.py"}
+    _, schema = check_project(folder)
+    assert schema is not None
+    assert schema.target == "y"
+    with pytest.raises(Conflict, match="exists already"):
+        start_project(folder, data=data, target="y", time=None, task=None)
+
+
+def test_init_leaves_out_what_gives_the_target_away(tmp_path: Path) -> None:
+    started = start_project(
+        tmp_path / "project", data=table(tmp_path), target="y", time=None, task=None
+    )
+    # y = 2 b + a to the letter.
+    assert {name for leak in started.leaks for name in leak.columns} == {"a", "b"}
+    policy, _ = read_policy(tmp_path / "project")
+    assert set(policy.data.exclude) == {"a", "b"}
+
+
+def test_problems_of_the_file_and_of_the_columns_are_named_at_once(tmp_path: Path) -> None:
+    table(tmp_path)
+    (tmp_path / "everfit.yaml").write_text(
+        "model: m\ntask: regression\n"
+        "data: {source: rows.csv, target: yy, exclude: [aa], expect: {bb: {unique: true}}}\n"
+        "truth: {arrives: soon}\n"
+    )
+    with pytest.raises(PolicyInvalid) as caught:
+        check_project(tmp_path)
+    assert {problem.path for problem in caught.value.problems} == {
+        "truth.arrives (line 4)",
+        "data.target",
+        "data.exclude",
+        "data.expect.bb",
+    }
