@@ -24,7 +24,7 @@ task: classification
 data: {source: elec.csv, time: at, target: class}
 truth: {arrives: 1d}
 train: {candidates: {linear: {}}, metric: accuracy}
-gate: [{better: {margin: 0%, confidence: 95%}}, {sufficient: {share: 10%}}]
+gate: [{better: {margin: 0%, confidence: 95%}}]
 monitor: {window: 4w}
 retrain: {when: [every 12w, quality worse], at_most: {per_day: 1, cooldown: 4w}}
 """

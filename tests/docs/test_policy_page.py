@@ -17,7 +17,6 @@ from everfit.training.candidates import ALGORITHMS, ALIASES
 PAGE = "docs/policy.md"
 BASE = "model: m\ntask: regression\ndata: {source: t.csv, target: y}\n"
 STRANGE = "qqqqqqqq"  # near to no key, so that the remedy names them all
-NAMED = "qqqqqqqq (line 1): found an unknown "
 # What must stand beside a key so that its gate can be read at all.
 BESIDE = {
     "fair.across": "equal_opportunity: [0.8, 1.25]",
@@ -51,12 +50,11 @@ def written(key: str, value: str) -> str:
         inner = f"{{{value_of(parts[2:], value)}{', ' + beside if beside else ''}}}"
         return BASE + f"gate: [{parts[1]}: {inner if len(parts) > 2 else value}]\n"
     top = parts[0]
-    required = "" if top in ("data", "model", "task") and len(parts) == 1 else None
     kept = [line for line in BASE.splitlines() if not line.startswith(f"{top}:")]
-    if required is None and top == "data":
-        beside = BESIDE.get(key, "source: t.csv, target: y")
-        return "\n".join([*kept, f"data: {{{value_of(parts[1:], value)}, {beside}}}"])
-    body = value if len(parts) == 1 else f"{{{value_of(parts[1:], value)}}}"
+    body = value
+    if len(parts) > 1:
+        beside = BESIDE.get(key, "source: t.csv, target: y") if top == "data" else ""
+        body = f"{{{value_of(parts[1:], value)}{', ' + beside if beside else ''}}}"
     return "\n".join([*kept, f"{top}: {body}"])
 
 
@@ -90,7 +88,7 @@ def known(path: str = "") -> Iterator[str]:
         content = BASE + f"gate: [{STRANGE}: {{}}]\n"
     for problem in remedies(content).splitlines():
         # `data.expect.x: found an unknown rule 'qqqqqqqq'; use between, in, …`
-        listed = re.search(rf"unknown.*; use (?:one of )?([\w, ]+)$", problem)
+        listed = re.search(r"unknown.*; use (?:one of )?([\w, ]+)$", problem)
         if STRANGE in problem and listed:
             for name in listed[1].split(", "):
                 key = f"{path}.{name}" if path else name

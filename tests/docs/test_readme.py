@@ -2,8 +2,8 @@
 
 How the blocks of the page are read:
 
-- ``sh`` is run by bash; ``everfit serve`` or ``everfit up`` alone is the second terminal. It is ended
-  with Ctrl-C, as the text says, before the next one and before the policy changes.
+- ``sh`` is run by bash; ``everfit serve`` or ``everfit up`` alone is the second terminal. It is
+  ended with Ctrl-C, as the text says, before the next one and before the policy changes.
 - ``text`` and ``json`` are what the block before them must have printed. Numbers, times and the
   spaces of a table may differ, words may not; ``…`` stands for what the page leaves out.
 - ``python`` and ``yaml`` that begin with the name of a file are written to it, ``yaml`` by
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -47,7 +47,7 @@ def houses(*, rows: int = 1_500, seed: int = 7) -> pl.DataFrame:
     """Return houses sold in a year in which prices rise by a tenth."""
     rng = np.random.default_rng(seed)
     sold = pl.datetime_range(
-        datetime(2025, 1, 1, 9), datetime(2025, 12, 31), "5h48m", eager=True
+        datetime(2025, 1, 1, 9, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), "5h48m", eager=True
     ).head(rows)
     area = rng.normal(95, 30, rows).clip(28, 260).round().astype(int)
     built = rng.integers(1900, 2024, rows)
@@ -59,7 +59,11 @@ def houses(*, rows: int = 1_500, seed: int = 7) -> pl.DataFrame:
     value *= np.exp(rng.normal(0, 0.03, rows))
     columns = {"area_m2": area, "built": built, "km_to_centre": km, "condition": condition}
     return pl.DataFrame(
-        {"sold": sold.dt.strftime("%Y-%m-%d %H:%M"), **columns, "price": value.round(-2).astype(int)}
+        {
+            "sold": sold.dt.strftime("%Y-%m-%d %H:%M"),
+            **columns,
+            "price": value.round(-2).astype(int),
+        }
     )
 
 
@@ -234,6 +238,13 @@ def test_every_page_that_the_readme_names_is_there(root: Path) -> None:
     links = re.findall(r"\]\(([^):]+)\)", (root / "README.md").read_text(encoding="utf-8"))
     assert len(links) > 5
     assert [link for link in links if not (root / link).exists()] == []
+
+
+def test_the_glossary_gives_each_word_one_meaning_in_the_order_of_the_alphabet(root: Path) -> None:
+    text = (root / "docs/glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\| ([a-z ]+) \| [^|]+ \|$", text, re.MULTILINE)[1:]
+    assert len(words) > 40
+    assert words == sorted(set(words))
 
 
 def test_a_line_that_was_not_printed_is_noticed() -> None:

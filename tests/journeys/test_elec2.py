@@ -22,7 +22,7 @@ task: classification
 data: {source: elec.csv, time: at, target: class}
 truth: {arrives: 1d}
 train: {candidates: {linear: {}, boosting: {}}, metric: accuracy}
-gate: [{better: {margin: 0%, confidence: 95%}}, {sufficient: {share: 10%}}]
+gate: [{better: {margin: 0%, confidence: 95%}}]
 rollout: shadow 7d -> 25% -> 100%
 monitor: {window: 7d}
 retrain: {when: [every 8w, quality worse], at_most: {per_day: 1, cooldown: 28d}}

@@ -38,8 +38,11 @@ def explain(policy: Policy) -> list[str]:
 
 def _rollback(rules: RollbackRules) -> str:
     now = [
-        f"at once when {limit.measure} is proven above "
-        + (f"{limit.limit:.3g}" if limit.measure is Measure.P95_MS else f"{limit.limit:.2%}")
+        (
+            f"at once when its 95th percentile is proven above {limit.limit:g} ms"
+            if limit.measure is Measure.P95_MS
+            else f"at once when its share of errors is proven above {limit.limit:.2%}"
+        )
         for limit in rules.now
     ]
     later = (
@@ -62,8 +65,9 @@ def _when(policy: Policy) -> list[str]:
 
 def _gate(gate: Gate) -> str:
     if isinstance(gate, Better):
+        margin = f" by more than {gate.margin:.1%}" if gate.margin else ""
         return (
-            f"better than the champion by more than {gate.margin:.1%}, on the same rows, "
+            f"better than the champion{margin}, on the same rows, "
             f"with {gate.confidence:.0%} confidence."
         )
     if isinstance(gate, NoWorse):

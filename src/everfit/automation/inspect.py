@@ -11,6 +11,7 @@ from everfit.automation.project import PIPELINE, policy_text
 from everfit.data import Schema, Source, collect, infer_schema
 from everfit.errors import EverfitError, PipelineInvalid, Problem
 from everfit.evaluation import Fair
+from everfit.kernel import load_settings
 from everfit.training import Pipeline, load_pipeline
 
 OWN_ROWS = {"collected", "prepared"}
@@ -58,7 +59,9 @@ def _pipeline(folder: Path, content: str) -> tuple[Pipeline | None, list[Problem
 def _schema(folder: Path, policy: Policy, problems: list[Problem]) -> Schema | None:
     """Return the schema; columns that the data do not have are added to ``problems``."""
     data = policy.data
-    frame = collect(Source(location=data.source, query=data.query), base=folder)
+    most = load_settings(folder).max_columns
+    source = Source(location=data.source, query=data.query)
+    frame = collect(source, base=folder, max_columns=most)
     problems += [
         Problem(
             path=path, found=f"the unknown column {name!r}", remedy=choices(name, frame.columns)

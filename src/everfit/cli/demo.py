@@ -39,7 +39,6 @@ gate:
   - better: {margin: 1%, confidence: 95%}
   - no_worse: {on: every slice >= 200 rows, margin: 10%}
   - fast: {p95_ms: 250}
-  - sufficient: {relative: 40%}
 rollout: shadow 3d -> 5% -> 25% -> 100%
 rollback: {now: [errors > 1%], later: [mae worse than champion, confidence 95%]}
 monitor: {window: 1d}

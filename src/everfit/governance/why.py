@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-from everfit.deployment import describe_rollout, get_release
+from everfit.deployment import Release, describe_rollout, get_release
 from everfit.errors import NotFound
 from everfit.evaluation import Report, find_report, latest_report
 from everfit.governance.model import Question
 from everfit.kernel import Transaction, get_job
-from everfit.monitoring import explain_alert, explain_prediction
+from everfit.monitoring import Window, explain_alert, explain_prediction
 from everfit.registry import get_version
 from everfit.tracking import artifacts, get_run, metrics, params
 
@@ -63,12 +64,23 @@ def _facts(found: Mapping[str, Any]) -> Lines:
         if isinstance(value, Mapping):
             inner = ", ".join(f"{key} = {_shown(item)}" for key, item in value.items())
             yield f"{name}: {inner}"
-        elif value is not None:
+        elif value is not None and value not in ((), []):
             yield f"{name}: {_shown(value)}"
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, Window):
+        seen = f", loss {value.quality.loss:.4g}" if value.quality else ""
+        return f"{_shown(value.start)}, {value.rows:,} rows of v{value.version}{seen}"
+    if isinstance(value, Release):
+        return f"{value.id} of v{value.version}, {value.state}"
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_shown, value))
+    return str(value)
 
 
 def _version(question: Question, tx: Transaction, number: int) -> Lines:

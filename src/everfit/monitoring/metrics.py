@@ -200,7 +200,7 @@ def _frequency(record: Record) -> Metric:
         name="deployment frequency",
         value=len(live) / months if months > 0 else None,
         unit="per 30 days",
-        detail=f"{len(live)} versions went live{between}",
+        detail=f"{len(live)} version{'s' if len(live) != 1 else ''} went live{between}",
     )
 
 
