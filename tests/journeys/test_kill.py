@@ -7,32 +7,44 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import polars as pl
 import psutil
+import pytest
 
 from everfit.automation import Project, open_project, start_retraining
+from everfit.data import decode_frame
 from everfit.governance import verify_ledger
-from everfit.kernel import JobState, list_jobs
-from everfit.monitoring import Monitor, logged_predictions
+from everfit.kernel import Job, JobState, hasten, list_jobs
+from everfit.monitoring import Monitor, store
+from everfit.monitoring.log import PREDICTIONS, log_folder, normalised, read_log
+from everfit.monitoring.segments import read_segment
+from everfit.monitoring.state import decode_state
+
+from .conftest import Command
 
 KILLS = 50
-ROWS = 400
+SLOWEST_KILL_SECONDS = 2.5
+# One error more would be one too many: that a job fails then is meant to be.
+MOST_ERRORS = 3
+LIVE = (JobState.QUEUED, JobState.RUNNING)
+ONCE = ("version-registered", "gates-decided", "release-started", "release-completed")
 POLICY = """\
 model: small
 task: regression
-data: {source: rows.csv, target: y, time: at}
-train: {candidates: {linear: {}}, metric: mae}
+data: {source: rows.csv, target: y}
+train: {candidates: {linear: {}, forest: {trees: 20}}, metric: mae}
 gate: [{fast: {p95_ms: 10000}}]
 rollout: 100%
 retrain: {when: [manual], at_most: {cooldown: 0}}
@@ -43,38 +55,61 @@ retrain: {when: [manual], at_most: {cooldown: 0}}
 class Site:
     """A project whose server and worker run as real processes, and a client that never rests."""
 
-    folder: Path
+    project: Project
     port: int
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     acknowledged: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    rows: int = 0
 
-    def start(self, name: str) -> None:
-        """Start the process ``name`` unless it runs."""
-        if name in self.processes and self.processes[name].poll() is None:
-            return
-        command = {
+    @property
+    def folder(self) -> Path:
+        return self.project.folder
+
+    def start(self, *names: str) -> None:
+        """Start each process that does not run."""
+        commands = {
             "server": ["serve", "--port", str(self.port)],
             "worker": ["up", "--no-serve", "--every", "0.5"],
-        }[name]
+            "run": ["run"],
+        }
+        for name in names:
+            if name not in self.processes:
+                self.processes[name] = self._started(name, commands[name])
+
+    def _started(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "everfit.cli", *command],
                 cwd=self.folder,
-                env={**os.environ, "EVERFIT_LEASE_SECONDS": "2"},
+                env={**os.environ, "EVERFIT_LEASE_SECONDS": "2", "EVERFIT_WORKERS": "1"},
                 stdout=log,
                 stderr=log,
             )
 
+    def steps(self, name: str = "worker") -> list[psutil.Process]:
+        """Return the processes that train for a process of ours."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.processes[name].pid).children()
+        return []
+
     def kill(self, name: str) -> None:
-        """Kill a process, or a training step of the worker, with SIGKILL."""
-        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
-            if name == "training":
-                steps = psutil.Process(self.processes["worker"].pid).children(recursive=True)
-                random.choice(steps).kill()  # noqa: S311
-                return
-            os.kill(self.processes[name].pid, signal.SIGKILL)
-            self.processes[name].wait()
+        """Kill a process with SIGKILL."""
+        process = self.processes.pop(name)
+        assert process.poll() is None, f"the {name} ended by itself"
+        process.kill()
+        process.wait()
+
+    def ask_for_training(self) -> None:
+        """Ask for a training of rows that were never trained on, unless one is under way."""
+        training = live(self.project, "retrain")
+        if not training:
+            self.rows += 20
+            write_rows(self.folder, 200 + self.rows)
+            start_retraining(self.project, reason="test")
+        for job in training:
+            with self.project.workspace.transaction() as tx:
+                hasten(tx, job.id)
 
     def ask(self) -> None:
         """Ask for predictions until told to stop, and remember what was acknowledged."""
@@ -90,10 +125,22 @@ class Site:
 
     def close(self) -> None:
         """End everything."""
-        self.stop.set()
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
+        for name in list(self.processes):
+            self.kill(name)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    write_rows(tmp_path, 200)
+    (tmp_path / "everfit.yaml").write_text(POLICY)
+    project = open_project(tmp_path)
+    site = Site(project=project, port=free_port())
+    yield site
+    site.stop.set()
+    for process in site.processes.values():
+        process.kill()
+        process.wait()
+    project.workspace.close()
 
 
 def free_port() -> int:
@@ -102,80 +149,145 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def write_project(folder: Path) -> None:
+def write_rows(folder: Path, count: int) -> None:
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, ROWS))
-    at = pl.datetime_range(pl.datetime(2025, 1, 1), pl.datetime(2025, 3, 1), "1h", eager=True).head(
-        ROWS
-    )
-    frame = pl.DataFrame({"at": at, "a": a, "b": b, "y": 3 * a - b + rng.normal(0, 0.1, ROWS)})
-    frame.write_csv(folder / "rows.csv")
-    (folder / "everfit.yaml").write_text(POLICY)
+    a, b, noise = rng.normal(size=(3, count))
+    frame = pl.DataFrame({"a": a, "b": b, "y": 3 * a - b + noise / 10})
+    frame.write_csv(folder / "new.csv")
+    (folder / "new.csv").replace(folder / "rows.csv")
 
 
-def wait_until_quiet(project: Project, seconds: float) -> list[Any]:
-    """Wait until no job is left to do and return them all."""
-    deadline = time.monotonic() + seconds
-    jobs: list[Any] = []
-    while time.monotonic() < deadline:
-        with project.workspace.reading() as tx:
-            jobs = list_jobs(tx)
-        if not any(job.state in (JobState.QUEUED, JobState.RUNNING) for job in jobs):
-            return jobs
-        time.sleep(0.2)
-    raise AssertionError(f"the loop did not end: {jobs}")
-
-
-def test_fifty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
-    write_project(tmp_path)
-    project = open_project(tmp_path)
-    site = Site(folder=tmp_path, port=free_port())
-    chance = random.Random(7)  # noqa: S311
-    client = threading.Thread(target=site.ask)
-    try:
-        client.start()
-        for _ in range(KILLS):
-            site.start("server")
-            site.start("worker")
-            start_retraining(project, reason="test")
-            time.sleep(chance.uniform(0.2, 3.0))
-            site.kill(chance.choice(["training", "worker", "server"]))
-        site.start("server")
-        site.start("worker")
-        start_retraining(project, reason="the last one")
-        jobs = wait_until_quiet(project, 90)
-    finally:
-        site.close()
-        client.join()
-    assert_whole(project, jobs)
-    assert_log_whole(project, site.acknowledged)
-    project.workspace.close()
-
-
-def assert_whole(project: Project, jobs: list[Any]) -> None:
-    """Every piece of work had its effect once: one version, one report, one release."""
-    assert all(job.state is JobState.DONE for job in jobs), Counter(job.state for job in jobs)
-    retrained = [job.result["version"] for job in jobs if job.kind == "retrain"]
+def live(project: Project, *kinds: str) -> list[Job]:
     with project.workspace.reading() as tx:
-        rows, breaks = verify_ledger(tx)
-        events = tx.events()
+        return [job for job in list_jobs(tx, states=LIVE) if job.kind in kinds]
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def kill_something(site: Site, chance: random.Random) -> str:
+    """Kill the server, the worker or a step that trains, and return which."""
+    steps = site.steps()
+    spent = any(job.failures >= MOST_ERRORS for job in live(site.project, "retrain"))
+    name = chance.choice(["server", "worker", *(["training"] if steps and not spent else [])])
+    if name != "training":
+        site.kill(name)
+        return name
+    with contextlib.suppress(psutil.NoSuchProcess):
+        chance.choice(steps).kill()
+    return name
+
+
+def test_fifty_kills_lose_and_double_nothing(site: Site) -> None:
+    chance = random.Random(7)  # noqa: S311
+    killed: Counter[str] = Counter()
+    client = threading.Thread(target=site.ask)
+    client.start()
+    try:
+        while killed.total() < KILLS:
+            site.start("server", "worker")
+            site.ask_for_training()
+            time.sleep(chance.uniform(0, SLOWEST_KILL_SECONDS))
+            killed[kill_something(site, chance)] += 1
+        site.start("server", "worker")
+        wait_until(lambda: not live(site.project, "retrain"), 60, "a training does not end")
+        site.ask_for_training()
+        wait_until(lambda: not live(site.project, "retrain", "gate"), 60, "the loop does not end")
+        site.close()
+    finally:
+        site.stop.set()
+        client.join()
+    assert min(killed[name] for name in ("server", "worker", "training")) >= 5, killed
+    assert_whole(site.project, least=5)
+    assert_log_whole(site)
+
+
+def test_a_worker_that_only_slept_comes_back_to_nothing(site: Site) -> None:
+    site.start("worker")
+    site.ask_for_training()
+    wait_until(lambda: site.steps() and live(site.project, "retrain")[0].attempt, 30, "no step")
+    sleeping = site.processes.pop("worker")
+    put_to_sleep(sleeping, site.folder / ".everfit/everfit.db")
+    try:
+        site.start("worker")
+        wait_until(lambda: not live(site.project, "retrain", "gate"), 60, "nobody took over")
+        sleeping.send_signal(signal.SIGCONT)
+        time.sleep(3)
+        assert sleeping.poll() is None
+    finally:
+        sleeping.kill()
+        sleeping.wait()
+    with site.project.workspace.reading() as tx:
+        assert list_jobs(tx)[0].attempt == 2
+    assert_whole(site.project, least=1)
+
+
+def put_to_sleep(process: subprocess.Popen[bytes], database: Path) -> None:
+    """Stop the process at a moment in which it does not hold the database."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(database, timeout=0.5)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                return
+
+
+def test_everfit_run_goes_on_where_it_was_killed(site: Site, everfit: Command) -> None:
+    site.start("run")
+    wait_until(lambda: site.steps("run"), 30, "no step")
+    site.kill("run")
+    done = everfit("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_whole(site.project, least=1)
+
+
+def assert_whole(project: Project, *, least: int) -> None:
+    """Every piece of work had its effect once: one version, one report, one release."""
+    with project.workspace.reading() as tx:
+        _, breaks = verify_ledger(tx)
+        events, jobs = tx.events(), list_jobs(tx)
     assert breaks == []
-    assert rows == len(events)
-    for kind in ("version-registered", "release-completed"):
-        assert len([e for e in events if e.kind == kind]) == len(retrained), kind
-    assert sorted(retrained) == list(range(1, len(retrained) + 1))
-    assert len(retrained) >= 3
-    fired = [e.subject for e in events if e.kind == "trigger-fired"]
-    assert len(fired) == len(set(fired)) == len(retrained)
+    assert all(job.state is JobState.DONE for job in jobs), jobs
+    trained = [job for job in jobs if job.kind == "retrain"]
+    assert len(trained) >= least
+    versions = [job.result["version"] for job in trained if job.result]
+    assert versions == list(range(1, len(trained) + 1))
+    counts = Counter(event.kind for event in events)
+    assert {kind: counts[kind] for kind in ONCE} == dict.fromkeys(ONCE, len(trained))
+    for kind in ("trigger-fired", "job-done"):
+        subjects = [event.subject for event in events if event.kind == kind]
+        assert len(subjects) == len(set(subjects)), kind
+    assert counts["trigger-fired"] == len(trained)
+    assert counts["job-done"] == 2 * len(trained)
 
 
-def assert_log_whole(project: Project, acknowledged: list[str]) -> None:
+def assert_log_whole(site: Site) -> None:
     """Every acknowledged prediction is in the log once, before and after a sweep."""
-    monitor = Monitor(project.workspace, "small", project.monitor_config())
+    assert len(site.acknowledged) > 100
+    monitor = Monitor(site.project.workspace, "small", site.project.monitor_config())
     for _ in range(2):
-        with project.workspace.reading() as tx:
-            logged = logged_predictions(project.workspace, tx, "small")["id"].to_list()
-        assert len(logged) == len(set(logged))
-        assert set(acknowledged) <= set(logged)
-        monitor.sweep(project.workspace.clock.now())
-    assert len(acknowledged) > 100
+        found = Counter(logged(site.project))
+        assert set(found.values()) == {1}
+        assert set(site.acknowledged) <= set(found)
+        monitor.sweep(site.project.workspace.clock.now())
+
+
+def logged(project: Project) -> list[str]:
+    """Return the ids of all predictions: those sealed, and those in the journals behind them."""
+    workspace = project.workspace
+    with workspace.reading() as tx:
+        _, state = store.state(tx, "small")
+        segments = store.segments(tx, "small", PREDICTIONS)
+    cursor = decode_state(state).cursors.get(PREDICTIONS, {})
+    waiting, _ = read_log(log_folder(workspace, "small", PREDICTIONS), cursor)
+    tables = [read_segment(workspace.blobs, segment.digest) for segment in segments]
+    tables += [normalised(decode_frame(payload)) for payload in waiting]
+    return [identifier for table in tables for identifier in table["id"]]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from everfit.measures.sketch import CategoryCounts, CategorySketch, NumericCounts, NumericSketch
 
@@ -58,7 +58,7 @@ def p_values(z: Floats, one_sided: NDArray[np.bool_]) -> Floats:
     >>> p_values(np.array([1.96, 1.645]), np.array([False, True])).round(2).tolist()
     [0.05, 0.05]
     """
-    upper = special.ndtr(-np.where(one_sided, z, np.abs(z)))
+    upper = scipy.special.ndtr(-np.where(one_sided, z, np.abs(z)))
     result: Floats = np.where(one_sided, upper, 2.0 * upper)
     return result
 
@@ -88,8 +88,8 @@ def normal_score(z: Floats, skewness: Floats) -> Floats:
     skew = np.maximum(np.abs(skewness), 0.02)  # below that gamma and normal agree
     shape = 4.0 / skew**2
     position = np.maximum(shape + sign * z * np.sqrt(shape), 0.0)
-    upper = special.gammaincc(shape, position)
-    lower = special.gammainc(shape, position)
+    upper = scipy.special.gammaincc(shape, position)
+    lower = scipy.special.gammainc(shape, position)
     score = np.where(upper < 0.5, _high(upper, z), -_high(lower, z))
     result: Floats = np.where(np.abs(skewness) < 0.02, z, sign * score)
     return np.clip(result, -HIGHEST_Z, HIGHEST_Z)
@@ -97,7 +97,7 @@ def normal_score(z: Floats, skewness: Floats) -> Floats:
 
 def _high(tail: Floats, z: Floats) -> Floats:
     """Return the normal quantile of an upper tail; past the smallest float, z as it was."""
-    quantile: Floats = -special.ndtri(np.maximum(tail, 1e-300))
+    quantile: Floats = -scipy.special.ndtri(np.maximum(tail, 1e-300))
     return np.where(tail > 1e-300, quantile, np.maximum(np.abs(z), quantile))
 
 
@@ -233,9 +233,9 @@ def join(parts: Sequence[Scores]) -> Scores:
 
 def _kolmogorov(root_distance: Floats) -> Floats:
     """Return the one-sided normal score of sqrt(n) D; past the smallest float, its asymptote."""
-    tail = special.kolmogorov(root_distance)
+    tail = scipy.special.kolmogorov(root_distance)
     # p = 2 exp(-2 K^2) and p ~ exp(-z^2 / 2) give z = 2 K far out.
-    usual = -special.ndtri(np.clip(tail, 1e-300, 1.0 - 1e-16))
+    usual = -scipy.special.ndtri(np.clip(tail, 1e-300, 1.0 - 1e-16))
     score: Floats = np.where(tail > 1e-300, usual, np.maximum(2.0 * root_distance, usual))
     return np.minimum(score, HIGHEST_Z)
 
@@ -254,14 +254,14 @@ def _rate(
     shrink = 1.0 / (1.0 + n / then)
     count, size = events * shrink, n * shrink
     at_least = np.where(
-        count > 0, special.betainc(np.maximum(count, 1e-9), size - count + 1, rate), 1.0
+        count > 0, scipy.special.betainc(np.maximum(count, 1e-9), size - count + 1, rate), 1.0
     )
     above = np.where(
-        count < size, special.betainc(count + 1, np.maximum(size - count, 1e-9), rate), 0.0
+        count < size, scipy.special.betainc(count + 1, np.maximum(size - count, 1e-9), rate), 0.0
     )
     upper = 0.5 * (at_least + above)
     tail = np.minimum(upper, 1.0 - upper)
-    score = np.where(upper < 0.5, 1.0, -1.0) * -special.ndtri(np.clip(tail, 1e-300, 0.5))
+    score = np.where(upper < 0.5, 1.0, -1.0) * -scipy.special.ndtri(np.clip(tail, 1e-300, 0.5))
     change = np.abs(events / n - events_then / then)
     error = np.sqrt(np.maximum(rate * (1.0 - rate), 1.0 / then) / np.maximum(size, 1e-9))
     return np.where(rows > 0, score, 0.0), np.where(rows > 0, change, 0.0), error
@@ -297,5 +297,5 @@ def _cells(sketch: CategorySketch, count: CategoryCounts) -> tuple[float, float]
     variance = 2.0 * freedom + max(excess, 0.0)
     # A gamma distribution with the exact mean and variance of the statistic.
     shape, unit = freedom**2 / variance, variance / freedom
-    tail = float(special.gammaincc(shape, statistic / unit))
-    return -float(special.ndtri(min(max(tail, 1e-300), 1.0 - 1e-16))), effect
+    tail = float(scipy.special.gammaincc(shape, statistic / unit))
+    return -float(scipy.special.ndtri(min(max(tail, 1e-300), 1.0 - 1e-16))), effect

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy  # scipy.special, the slowest import of all, is loaded by the first who names it
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def normal_quantile(confidence: float) -> float:
     ValueError
         If ``confidence`` is not between 0 and 1.
     """
-    return float(special.ndtri(0.5 + _checked(confidence) / 2))
+    return float(scipy.special.ndtri(0.5 + _checked(confidence) / 2))
 
 
 def student_quantile(confidence: float, degrees: int) -> float:
@@ -79,7 +79,7 @@ def student_quantile(confidence: float, degrees: int) -> float:
     """
     if degrees < 1:
         raise ValueError("two independent observations are needed for an interval")
-    return float(special.stdtrit(degrees, 0.5 + _checked(confidence) / 2))
+    return float(scipy.special.stdtrit(degrees, 0.5 + _checked(confidence) / 2))
 
 
 def _checked(confidence: float) -> float:
@@ -276,7 +276,7 @@ def quantile_interval(values: npt.ArrayLike, q: float, confidence: float = 0.95)
     if not 0 < q < 1:
         raise ValueError(f"a quantile lies between 0 and 1, not at {q}")
     tail = (1 - _checked(confidence)) / 2
-    below = special.bdtr(np.arange(n), n, q)  # P(K <= k)
+    below = scipy.special.bdtr(np.arange(n), n, q)  # P(K <= k)
     lower = int(np.searchsorted(below, tail, side="right"))
     upper = int(np.searchsorted(below, 1 - tail, side="left")) + 1
     return Interval(

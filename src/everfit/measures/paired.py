@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from everfit.measures.intervals import (
     Floats,
@@ -186,7 +186,7 @@ def worse_p_value(
     mean = float(excess.mean())
     if not error > 0:
         return 0.0 if mean > 0 else 1.0
-    return float(special.stdtr(degrees, -mean / error))
+    return float(scipy.special.stdtr(degrees, -mean / error))
 
 
 def _units(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from everfit.measures.intervals import Floats, Interval, as_sample
 
@@ -99,7 +99,7 @@ def _quantiles(share: float, weights: Floats, means: Floats, spreads: Floats) ->
     high = (means + 9 * spreads).max(axis=0)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        below = weights @ special.ndtr((middle - means) / spreads) < share
+        below = weights @ scipy.special.ndtr((middle - means) / spreads) < share
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     found: Floats = (low + high) / 2
     return found

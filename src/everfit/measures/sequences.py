@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from everfit.measures.intervals import Floats, Interval, as_sample, as_share
 
@@ -174,12 +174,12 @@ def share_sequence(successes: int, n: int, confidence: float = 0.95) -> Interval
     """
     share = as_share(successes, n)
     failures = n - successes
-    threshold = log_threshold(1 - confidence)
-    mixture = special.betaln(PRIOR + successes, PRIOR + failures) - special.betaln(PRIOR, PRIOR)
+    mixture = scipy.special.betaln(PRIOR + successes, PRIOR + failures)
+    mixture -= scipy.special.betaln(PRIOR, PRIOR)
 
     def inside(p: float) -> bool:
-        likelihood = special.xlogy(successes, p) + special.xlog1py(failures, -p)
-        return bool(mixture - likelihood < threshold)
+        likelihood = scipy.special.xlogy(successes, p) + scipy.special.xlog1py(failures, -p)
+        return bool(mixture - likelihood < log_threshold(1 - confidence))
 
     return Interval(
         estimate=share,
@@ -242,13 +242,13 @@ def evidence_above(successes: int, n: int, limit: float) -> float:
     if not 0 < limit < 1:
         raise ValueError(f"a limit on a share lies between 0 and 1, not at {limit}")
     failures = n - successes
-    after = special.betaln(PRIOR + successes, PRIOR + failures)
-    before = special.betaln(PRIOR, PRIOR)
-    above = special.betaincc(PRIOR + successes, PRIOR + failures, limit)
-    prior_above = special.betaincc(PRIOR, PRIOR, limit)
+    after = scipy.special.betaln(PRIOR + successes, PRIOR + failures)
+    before = scipy.special.betaln(PRIOR, PRIOR)
+    above = scipy.special.betaincc(PRIOR + successes, PRIOR + failures, limit)
+    prior_above = scipy.special.betaincc(PRIOR, PRIOR, limit)
     if above <= 0:  # It underflows far below the limit.
         return -math.inf
-    likelihood = special.xlogy(successes, limit) + special.xlog1py(failures, -limit)
+    likelihood = scipy.special.xlogy(successes, limit) + scipy.special.xlog1py(failures, -limit)
     return float(after - before + math.log(above) - math.log(prior_above) - likelihood)
 
 

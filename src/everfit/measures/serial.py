@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def dependence(
     # Low scores of a one-sided stream mean nothing, and lie lower still for discrete columns.
     phi = np.where(one_sided, 2.0 * np.maximum(z, 0.0) ** 2, z**2).mean(axis=0)
     # One stream may be high by chance; the bound holds for the highest of all of them.
-    chance = float(special.chdtri(windows, 0.001 / z.shape[1])) / windows
+    chance = float(scipy.special.chdtri(windows, 0.001 / z.shape[1])) / windows
     return Dependence(
         dependent=bool(phi.mean() > 1.5 or phi.max() > max(chance, 2.0)),
         windows=windows,
