@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -35,7 +36,9 @@ from everfit.monitoring.state import decode_state
 from .conftest import Command
 
 KILLS = 50
-SLOWEST_KILL_SECONDS = 2.5
+SLOWEST_KILL_SECONDS = 2.0
+# The share of kills that wait for their victim to work; the others may hit it as it starts.
+AT_WORK = 0.8
 # One error more would be one too many: that a job fails then is meant to be.
 MOST_ERRORS = 3
 LIVE = (JobState.QUEUED, JobState.RUNNING)
@@ -60,7 +63,8 @@ class Site:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     acknowledged: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
-    rows: int = 0
+    answered: int = 0
+    rows: int = 200
 
     @property
     def folder(self) -> Path:
@@ -93,23 +97,47 @@ class Site:
             return psutil.Process(self.processes[name].pid).children()
         return []
 
-    def kill(self, name: str) -> None:
+    def live(self, *kinds: str) -> list[Job]:
+        """Return the jobs that have not come to their end."""
+        with self.project.workspace.reading() as tx:
+            return [job for job in list_jobs(tx, states=LIVE) if job.kind in kinds]
+
+    def works(self, name: str) -> bool:
+        """Return whether the server answers, or the worker or its steps train."""
+        self.ask_for_training()
+        if name == "server":
+            return not self.acknowledged or len(self.acknowledged) > self.answered
+        return bool(self.steps())
+
+    def kill(self, name: str) -> bool:
         """Kill a process with SIGKILL."""
         process = self.processes.pop(name)
         assert process.poll() is None, f"the {name} ended by itself"
         process.kill()
         process.wait()
+        self.answered = len(self.acknowledged)
+        return True
+
+    def kill_training(self, chance: random.Random) -> bool:
+        """Kill a step that trains, if there is one, and return whether there was."""
+        steps = self.steps()
+        if not steps or any(job.failures >= MOST_ERRORS for job in self.live("retrain")):
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            chance.choice(steps).kill()
+        return True
 
     def ask_for_training(self) -> None:
         """Ask for a training of rows that were never trained on, unless one is under way."""
-        training = live(self.project, "retrain")
+        training = self.live("retrain")
         if not training:
             self.rows += 20
-            write_rows(self.folder, 200 + self.rows)
+            write_rows(self.folder, self.rows)
             start_retraining(self.project, reason="test")
         for job in training:
-            with self.project.workspace.transaction() as tx:
-                hasten(tx, job.id)
+            if job.state is JobState.QUEUED and job.failures:
+                with self.project.workspace.transaction() as tx:
+                    hasten(tx, job.id)
 
     def ask(self) -> None:
         """Ask for predictions until told to stop, and remember what was acknowledged."""
@@ -157,29 +185,11 @@ def write_rows(folder: Path, count: int) -> None:
     (folder / "new.csv").replace(folder / "rows.csv")
 
 
-def live(project: Project, *kinds: str) -> list[Job]:
-    with project.workspace.reading() as tx:
-        return [job for job in list_jobs(tx, states=LIVE) if job.kind in kinds]
-
-
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def kill_something(site: Site, chance: random.Random) -> str:
-    """Kill the server, the worker or a step that trains, and return which."""
-    steps = site.steps()
-    spent = any(job.failures >= MOST_ERRORS for job in live(site.project, "retrain"))
-    name = chance.choice(["server", "worker", *(["training"] if steps and not spent else [])])
-    if name != "training":
-        site.kill(name)
-        return name
-    with contextlib.suppress(psutil.NoSuchProcess):
-        chance.choice(steps).kill()
-    return name
+        time.sleep(0.1)
 
 
 def test_fifty_kills_lose_and_double_nothing(site: Site) -> None:
@@ -190,18 +200,20 @@ def test_fifty_kills_lose_and_double_nothing(site: Site) -> None:
     try:
         while killed.total() < KILLS:
             site.start("server", "worker")
-            site.ask_for_training()
+            name = chance.choice(["server", "worker", "training"])
+            if chance.random() < AT_WORK:
+                wait_until(partial(site.works, name), 60, f"{name} does not begin to work")
             time.sleep(chance.uniform(0, SLOWEST_KILL_SECONDS))
-            killed[kill_something(site, chance)] += 1
+            killed[name] += site.kill_training(chance) if name == "training" else site.kill(name)
         site.start("server", "worker")
-        wait_until(lambda: not live(site.project, "retrain"), 60, "a training does not end")
+        wait_until(lambda: not site.live("retrain"), 60, "a training does not end")
         site.ask_for_training()
-        wait_until(lambda: not live(site.project, "retrain", "gate"), 60, "the loop does not end")
+        wait_until(lambda: not site.live("retrain", "gate"), 60, "the loop does not end")
         site.close()
     finally:
         site.stop.set()
         client.join()
-    assert min(killed[name] for name in ("server", "worker", "training")) >= 5, killed
+    assert min(killed[name] for name in ("server", "worker", "training")) >= 8, (killed, site.rows)
     assert_whole(site.project, least=5)
     assert_log_whole(site)
 
@@ -209,12 +221,12 @@ def test_fifty_kills_lose_and_double_nothing(site: Site) -> None:
 def test_a_worker_that_only_slept_comes_back_to_nothing(site: Site) -> None:
     site.start("worker")
     site.ask_for_training()
-    wait_until(lambda: site.steps() and live(site.project, "retrain")[0].attempt, 30, "no step")
+    wait_until(lambda: site.steps() and site.live("retrain")[0].attempt, 30, "no step")
     sleeping = site.processes.pop("worker")
     put_to_sleep(sleeping, site.folder / ".everfit/everfit.db")
     try:
         site.start("worker")
-        wait_until(lambda: not live(site.project, "retrain", "gate"), 60, "nobody took over")
+        wait_until(lambda: not site.live("retrain", "gate"), 60, "nobody took over")
         sleeping.send_signal(signal.SIGCONT)
         time.sleep(3)
         assert sleeping.poll() is None

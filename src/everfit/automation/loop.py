@@ -6,8 +6,8 @@ the long work (training, gating) is durable jobs whose last transaction also end
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event
@@ -24,7 +24,7 @@ from everfit.deployment import (
     serving_plan,
     start_release,
 )
-from everfit.errors import NotFound, StaleRevision, Unavailable
+from everfit.errors import NotFound, StaleRevision
 from everfit.evaluation import Outcome, Verdict, evaluate
 from everfit.evaluation import decide as decide_gates
 from everfit.governance import approvals
@@ -53,6 +53,7 @@ from everfit.training import (
     train,
 )
 
+log = logging.getLogger(__name__)
 RETRAIN, GATE = "retrain", "gate"
 PROFILE_MAKER = "everfit.monitoring.profile:profiled"
 LIVE = (JobState.QUEUED, JobState.RUNNING)
@@ -97,10 +98,15 @@ class Loop:
         return Tick(swept=swept, rollout=rollout, fired=self.fire() if released else None)
 
     def run_until(self, stop: Event, every_seconds: float) -> None:
-        """Tick every ``every_seconds`` until ``stop`` is set; a busy database is tried again."""
+        """Tick every ``every_seconds`` until ``stop`` is set; a tick that fails is logged."""
         while not stop.is_set():
-            with suppress(Unavailable, StaleRevision):
+            try:
                 self.tick()
+            except StaleRevision:
+                log.info("another process moved %s first", self.endpoint)
+            except Exception:
+                # Every tick starts from what is stored: the next one repeats what this one left.
+                log.exception("a turn of the loop of %s failed", self.endpoint)
             stop.wait(every_seconds)
 
     def move_rollout(self) -> Decision | None:
