@@ -6,7 +6,7 @@ from everfit.automation.init import Started, start_project
 from everfit.automation.inspect import check_project
 from everfit.automation.loop import Loop, Tick, queue_gate, queue_judgement, start_retraining
 from everfit.automation.model import Policy
-from everfit.automation.project import Project, open_project, read_policy
+from everfit.automation.project import Project, open_project, project_digest, read_policy
 from everfit.automation.replay import (
     History,
     Predictor,
@@ -34,6 +34,7 @@ __all__ = [
     "decode",
     "explain",
     "open_project",
+    "project_digest",
     "queue_gate",
     "queue_judgement",
     "read_history",

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+
+import polars as pl
 
 from everfit.automation.decode import FILE, METRICS
 from everfit.automation.project import PIPELINE
 from everfit.data import Leak, Schema, Source, Task, collect, find_leaks, infer_schema, prepare
 from everfit.errors import Conflict
+
+# The shortest window that holds so many rows is the one to watch by.
+ROWS_PER_WINDOW = 20
+WINDOWS = {"1d": 1, "1w": 7, "4w": 28}
 
 STEPS = '''"""Steps of your own. Each default stage can be replaced by a typed function of its name:
 
@@ -55,9 +62,11 @@ def start_project(
         raise Conflict(f"{policy} exists already", hint="Remove it first, or choose another DIR.")
     frame = collect(Source(location=str(data.resolve()), query=None), base=folder)
     schema = infer_schema(frame, target=target, time=time, task=task)
-    leaks = tuple(find_leaks(prepare(frame, schema), schema))
+    prepared = prepare(frame, schema)
+    leaks = tuple(find_leaks(prepared, schema))
     folder.mkdir(parents=True, exist_ok=True)
-    policy.write_text(_policy_text(folder, data, schema, leaks), encoding="utf-8")
+    window = _window(prepared, schema.time)
+    policy.write_text(_policy_text(folder, data, schema, leaks, window), encoding="utf-8")
     files = [policy]
     if not (folder / PIPELINE).exists():
         (folder / PIPELINE).write_text(STEPS, encoding="utf-8")
@@ -65,7 +74,23 @@ def start_project(
     return Started(folder=folder, files=tuple(files), schema=schema, leaks=leaks)
 
 
-def _policy_text(folder: Path, data: Path, schema: Schema, leaks: Sequence[Leak]) -> str:
+def _window(rows: pl.DataFrame, time: str | None) -> str:
+    """Return a window long enough to hold rows that can be judged together."""
+    if time is None:
+        return "1d"
+    first, last = rows[time].min(), rows[time].max()
+    if not (isinstance(first, datetime) and isinstance(last, datetime)):
+        return "1d"
+    days = max((last - first) / timedelta(days=1), 1.0)
+    for window, length in WINDOWS.items():
+        if rows.height * length / days >= ROWS_PER_WINDOW:
+            return window
+    return window
+
+
+def _policy_text(
+    folder: Path, data: Path, schema: Schema, leaks: Sequence[Leak], window: str
+) -> str:
     name = "".join(c if c.isalnum() else "-" for c in data.stem.lower()).strip("-") or "model"
     lines = [
         f"model: {name}",
@@ -84,12 +109,15 @@ def _policy_text(folder: Path, data: Path, schema: Schema, leaks: Sequence[Leak]
     candidates = "kmeans: {}" if schema.task is Task.CLUSTERING else _candidates()
     lines += [
         "truth: {arrives: 1d}          # how long after a prediction its label comes",
-        f"train: {{candidates: {{{candidates}}}, metric: {METRICS[schema.task][0]}}}",
+        "train:",
+        f"  candidates: {{{candidates}}}",
+        f"  metric: {METRICS[schema.task][0]}",
+        *(["  split: {validation: 10%, test: 10%}   # the newest rows"] if schema.time else []),
         "gate:                         # what a new version must prove",
         "  - better: {margin: 0%, confidence: 95%}",
         "  - no_worse: {on: every slice >= 200 rows, margin: 10%}",
-        "rollout: shadow 1d -> 5% -> 25% -> 100%",
-        "monitor: {window: 1d}",
+        f"rollout: shadow {window} -> 5% -> 25% -> 100%",
+        f"monitor: {{window: {window}}}",
         "retrain:",
         "  when: [monthly, quality worse, drift that matters]",
         "  at_most: {per_day: 1, cooldown: 7d}",

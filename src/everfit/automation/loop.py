@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Event
 
 import polars as pl
 
 from everfit.automation.model import Trigger, TriggerKind
-from everfit.automation.project import Project
+from everfit.automation.project import Project, project_digest, read_policy
 from everfit.automation.triggers import Facts, Firing, decide
 from everfit.deployment import (
     Decision,
@@ -24,7 +24,7 @@ from everfit.deployment import (
     serving_plan,
     start_release,
 )
-from everfit.errors import NotFound, StaleRevision
+from everfit.errors import Conflict, EverfitError, NotFound, StaleRevision
 from everfit.evaluation import Outcome, Verdict, evaluate
 from everfit.evaluation import decide as decide_gates
 from everfit.governance import approvals
@@ -91,11 +91,32 @@ class Loop:
 
     def tick(self) -> Tick:
         """Watch what is new, move the rollout if its evidence allows, start what is due."""
+        self.take_up_policy()
         with self.workspace.reading() as tx:
             released = serving_plan(tx, self.endpoint) is not None
         swept = self.monitor.sweep(self.workspace.clock.now()) if released else None
         rollout = self.move_rollout() if released else None
         return Tick(swept=swept, rollout=rollout, fired=self.fire() if released else None)
+
+    def take_up_policy(self) -> None:
+        """Read policy and pipeline again where they have changed; what is wrong changes nothing."""
+        project = self.project
+        if project.history_ends is not None:
+            return
+        try:
+            digest = project_digest(project.folder)
+            if digest == project.digest:
+                return
+            policy, pipeline = read_policy(project.folder)
+        except EverfitError as error:
+            log.warning("%s keeps its policy: %s %s", self.endpoint, error.message, error.hint)
+            return
+        if policy.model != self.endpoint:
+            log.warning("%s is now %s: start again to serve it", self.endpoint, policy.model)
+            return
+        path = pipeline.path if pipeline else None
+        self.project = replace(project, policy=policy, pipeline=path, digest=digest)
+        self.monitor = Monitor(self.workspace, self.endpoint, self.project.monitor_config())
 
     def run_until(self, stop: Event, every_seconds: float) -> None:
         """Tick every ``every_seconds`` until ``stop`` is set; a tick that fails is logged."""
@@ -159,6 +180,7 @@ class Loop:
 
     def retrain(self, workspace: Workspace, lease: Lease) -> None:
         """Train what the policy declares; the last transaction also queues the gate."""
+        self.take_up_policy()
         as_of = datetime.fromisoformat(lease.job.payload["as_of"])
         request = self.project.training_request(as_of=as_of, feedback=self._feedback(as_of))
 
@@ -169,7 +191,8 @@ class Loop:
         train(
             workspace,
             request,
-            run_id=f"run_{lease.job.id.removeprefix('job_')}",
+            # Another policy is another run: the old one's record stays as it was.
+            run_id=f"run_{lease.job.id.removeprefix('job_')}_{self.project.digest[:8]}",
             pool=self.pool,
             progress=self.progress,
             lease=lease,
@@ -187,6 +210,7 @@ class Loop:
 
     def gate(self, workspace: Workspace, lease: Lease) -> None:
         """Judge a version against the champion and release it if every gate passes."""
+        self.take_up_policy()
         number, test = lease.job.payload["version"], lease.job.payload["test"]
         rows: pl.DataFrame = load_value(workspace, test)
         with workspace.reading() as tx:
@@ -197,6 +221,11 @@ class Loop:
             )
         verdicts = self._judge(trial, rows, time=lease.job.payload["time"])
         with workspace.transaction() as tx:
+            if champion(tx, self.endpoint) != trial.champion:
+                raise StaleRevision(
+                    f"the champion of {self.endpoint} changed while v{number} was judged",
+                    hint="The judgement is repeated by itself.",
+                )
             report = decide_gates(
                 tx,
                 model=self.endpoint,
@@ -258,6 +287,12 @@ def queue_judgement(tx: Transaction, model: str, version: int) -> Job:
         If there is no such version, or nobody held rows out for it.
     """
     get_version(tx, model, version)
+    plan = serving_plan(tx, model)
+    if plan is not None and version in (plan.champion, plan.candidate):
+        raise Conflict(
+            f"{model} v{version} is released already",
+            hint="`everfit status` says where it stands; `everfit rollback` takes it back.",
+        )
     jobs = [job for job in list_jobs(tx) if job.kind == GATE and job.payload["version"] == version]
     if not jobs:
         raise NotFound(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +20,16 @@ PIPELINE = "pipeline.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What a loop works on. ``history_ends`` hides later source rows: set by replay."""
+    """What a loop works on.
+
+    ``digest`` tells whether the policy or the pipeline has changed since it was read;
+    ``history_ends`` hides later source rows and is set by a replay.
+    """
 
     folder: Path
     policy: Policy
     workspace: Workspace
+    digest: str
     pipeline: Path | None = None
     history_ends: datetime | None = field(default=None)
 
@@ -89,6 +95,14 @@ def read_policy(folder: Path) -> tuple[Policy, Pipeline | None]:
     return decode(content, functions=set(pipeline.steps) if pipeline else ()), pipeline
 
 
+def project_digest(folder: Path) -> str:
+    """Return the SHA-256 of the policy and the pipeline in ``folder`` as they are now."""
+    digest = hashlib.sha256(policy_text(folder).encode())
+    path = folder / PIPELINE
+    digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()
+
+
 def policy_text(folder: Path) -> str:
     """Return what ``everfit.yaml`` in ``folder`` says; raises as ``read_policy`` does."""
     file = folder / FILE
@@ -114,5 +128,6 @@ def open_project(
         folder=folder,
         policy=policy,
         workspace=open_workspace(settings or load_settings(folder), clock=clock),
+        digest=project_digest(folder),
         pipeline=pipeline.path if pipeline else None,
     )

@@ -20,8 +20,8 @@ from everfit.automation.project import Project
 from everfit.automation.timeline import timeline
 from everfit.data import collect, infer_schema, prepare
 from everfit.deployment import serving_plan
-from everfit.errors import DataInvalid
-from everfit.kernel import ManualClock, Worker
+from everfit.errors import DataInvalid, StepFailed
+from everfit.kernel import ManualClock, Worker, get_job
 from everfit.measures.scores import losses
 from everfit.registry import get_version, load_package
 
@@ -126,9 +126,15 @@ class Replay:
 
     def first_training(self) -> None:
         """Train, gate and release the first model on what was known before the replay."""
-        start_retraining(self.project, reason="first training")
+        job = start_retraining(self.project, reason="first training")
         self._work()
         with self.loop.workspace.reading() as tx:
+            ended = get_job(tx, job.id)
+            if ended.error is not None:
+                raise StepFailed(
+                    f"the first training failed: {ended.error}",
+                    hint=ended.hint or "Correct the cause, then replay again.",
+                )
             if serving_plan(tx, self.loop.endpoint) is None:
                 turns = "; ".join(turn.sentence for turn in timeline(tx.events()))
                 raise DataInvalid(
@@ -156,7 +162,9 @@ class Replay:
 
     def _predict(self, rows: pl.DataFrame) -> None:
         times = rows[self.history.time]
-        answers = self.predictor.predict(rows, keys=None, times=times)
+        key = self.project.policy.truth.key
+        keys = None if key is None else rows[key].cast(pl.String).to_list()
+        answers = self.predictor.predict(rows, keys=keys, times=times)
         kept = answers.select("id", "prediction").with_columns(
             label=rows[self.history.target], time=times
         )

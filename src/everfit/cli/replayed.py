@@ -18,6 +18,7 @@ from everfit.automation import (
     Project,
     Replay,
     Replayed,
+    project_digest,
     read_history,
     read_policy,
     timeline,
@@ -25,6 +26,7 @@ from everfit.automation import (
 from everfit.cli import show
 from everfit.data import Task
 from everfit.errors import Conflict
+from everfit.evaluation import Approve
 from everfit.kernel import ManualClock, load_settings, open_workspace
 from everfit.monitoring import ten_metrics
 from everfit.serving import BackgroundServer, HttpPredictor, LocalPredictor, ModelServer
@@ -76,9 +78,14 @@ def replayed_project(folder: Path, home: Path, since: datetime) -> Project:
     )
     # A replay can be run again: its state need not survive power loss.
     workspace = open_workspace(settings, clock=ManualClock(since), durable=False)
+    if any(isinstance(gate, Approve) for gate in policy.gates):
+        show.console.print("nobody can approve the past: gates that ask for people are left out")
+        gates = tuple(gate for gate in policy.gates if not isinstance(gate, Approve))
+        policy = replace(policy, gates=gates)
     return Project(
         folder=folder,
         policy=policy,
+        digest=project_digest(folder),
         workspace=workspace,
         pipeline=pipeline.path if pipeline else None,
         history_ends=since,

@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 
 from everfit.automation import Loop, Project
+from everfit.cli import show
 from everfit.cli.project import FOLDER, opened
 from everfit.kernel import Worker
 from everfit.serving import serve as serve_process
 from everfit.training import StepPool
 
 HOST = click.option("--host", help="Address to listen on; loopback only.")
-PORT = click.option("--port", type=int, help="Port to listen on.")
+PORT = click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on.")
 
 
 @click.command()
@@ -58,13 +59,12 @@ def up(folder: Path, host: str | None, port: int | None, every: float, serving: 
 
 
 def _serve(project: Project, host: str | None, port: int | None) -> None:
-    settings = project.workspace.settings
-    serve_process(
-        project.workspace,
-        [project.policy.model],
-        host=host or settings.host,
-        port=settings.port if port is None else port,
+    settings, model = project.workspace.settings, project.policy.model
+    host, port = host or settings.host, settings.port if port is None else port
+    show.console.print(
+        f"{model}: POST http://{host}:{port}/predict/{model}; Ctrl-C ends it", soft_wrap=True
     )
+    serve_process(project.workspace, [model], host=host, port=port)
 
 
 def _wait_for_signal() -> None:

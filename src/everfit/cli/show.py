@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from everfit.automation import Turn
+from everfit.measures.figures import figure
 from everfit.monitoring import Metric
 from everfit.training import StepResult
 
@@ -45,7 +46,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def _cell(value: object) -> Text:
-    shown = f"{value:,.4g}" if isinstance(value, float) else str(value)
+    shown = figure(value) if isinstance(value, float) else str(value)
     return Text(shown, style=COLOURS.get(shown, ""))
 
 

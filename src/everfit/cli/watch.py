@@ -14,6 +14,7 @@ from everfit.data import Source, collect
 from everfit.governance import Question
 from everfit.governance import why as explain_id
 from everfit.kernel import as_utc
+from everfit.measures.figures import counted
 from everfit.monitoring import receive_labels, ten_metrics
 
 IN = click.option(
@@ -25,12 +26,18 @@ IN = click.option(
 @click.argument("table", type=click.Path(path_type=Path))
 @IN
 def label(table: Path, folder: Path) -> None:
-    """Hand in labels: a table with `id` or `key`, and `label`."""
+    """Hand in labels: a table with `id` or `key`, and `label`.
+
+    The names that the policy gives to the key and to the target are understood as well.
+    """
     project = opened(folder)
     rows = collect(Source(location=str(table.resolve()), query=None), base=folder)
+    usual = {project.policy.truth.key: "key", project.policy.data.target: "label"}
+    renamed = {own: name for own, name in usual.items() if own and name not in rows.columns}
+    rows = rows.rename(renamed, strict=False)
     receipt = receive_labels(project.workspace, project.policy.model, rows)
     show.console.print(
-        f"{receipt.accepted:,} labels kept; they join their predictions when watched"
+        f"{counted(receipt.accepted, 'label')} kept; `everfit up` joins them with their predictions"
     )
 
 

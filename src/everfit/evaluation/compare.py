@@ -12,6 +12,7 @@ import numpy.typing as npt
 from everfit.evaluation.model import Better, NoWorse, Outcome, Sufficient, Verdict, verdict
 from everfit.evaluation.slices import slices
 from everfit.evaluation.trial import CLASSIFICATION, CLUSTERING, Trial
+from everfit.measures.figures import figure
 from everfit.measures.intervals import Floats, Interval, normal_quantile
 from everfit.measures.paired import (
     Blocks,
@@ -48,7 +49,7 @@ def better(gate: Better, trial: Trial) -> Verdict:
         "better",
         against(found, gate.margin),
         f"{_compared(found.estimate, trial.metric)} {trial.reference.name} "
-        f"({trial.metric} {mine:.4g} against {other:.4g}) on {found.rows:,} rows"
+        f"({trial.metric} {figure(mine)} against {figure(other)}) on {found.rows:,} rows"
         f"{f' in {count} blocks of time' if count else ''}, {range_text(found)}; "
         f"needs {percent(gate.margin) if gate.margin else 'more than 0%'}",
         metric=trial.metric,
@@ -264,7 +265,7 @@ def sufficient(gate: Sufficient, trial: Trial) -> Verdict:
         needs = f"± {gate.share * 100:g} points"
     else:
         share = found.half_width / found.estimate if found.estimate else 0.0
-        size = f"mae {found.estimate:.4g} ± {percent(share)}"
+        size = f"mae {figure(found.estimate)} ± {percent(share)}"
         needs = f"± {percent(gate.relative)}"
     more = None
     if not enough and wanted > 0:

@@ -20,6 +20,7 @@ from everfit.measures.fairness import (
     opportunity_ratio,
     selection_ratio,
 )
+from everfit.measures.figures import figure
 from everfit.measures.intervals import Interval, quantile_interval
 from everfit.registry import FittedModel
 
@@ -152,7 +153,7 @@ def fast(
     return verdict(
         "fast",
         outcome,
-        f"95% of single rows within {found.estimate:.3g} ms on {found.rows} rows, "
+        f"95% of single rows within {figure(found.estimate)} ms on {found.rows} rows, "
         f"{range_text(found, '.3g')} ms; needs {gate.p95_ms:g} ms",
         p95_ms=found.estimate,
         low=found.low,

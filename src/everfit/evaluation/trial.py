@@ -12,6 +12,7 @@ import polars as pl
 from polars import selectors
 
 from everfit.errors import PredictionFailed, RowsInvalid
+from everfit.measures.figures import figure
 from everfit.measures.intervals import Floats
 from everfit.measures.paired import Blocks, time_blocks
 from everfit.measures.scores import encode, losses, row_losses, score, silhouettes
@@ -182,7 +183,7 @@ def _baseline(task: str, metric: str, truth: npt.NDArray[Any], classes: Sequence
         middle = float(np.mean(truth) if metric in ("rmse", "r2") else np.median(truth))
         word = "mean" if metric in ("rmse", "r2") else "median"
         constant = np.full(truth.size, middle)
-        return Answers(name=f"always answering the {word} {middle:.4g}", predictions=constant)
+        return Answers(name=f"always answering the {word} {figure(middle)}", predictions=constant)
     shares = np.bincount(truth, minlength=len(classes)) / truth.size
     # Under F1 the rare class is the better constant: the other one finds nothing.
     best = int(len(classes) - 1 if metric == "f1" and len(classes) == 2 else shares.argmax())

@@ -221,7 +221,7 @@ def _one(tx: Transaction, query: sa.Select[Any], job_id: str) -> Job:
     if job is None:
         raise NotFound(
             f"no job {job_id!r} in project {tx.project!r}",
-            hint="list_jobs returns those there are.",
+            hint="`everfit status` lists the work that is queued or runs.",
             job=job_id,
         )
     return job

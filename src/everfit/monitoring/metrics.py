@@ -13,6 +13,7 @@ import polars as pl
 
 from everfit.deployment import Release, ReleaseState, releases
 from everfit.kernel import Transaction, Workspace
+from everfit.measures.figures import counted, figure
 from everfit.measures.intervals import mean_interval, wilson
 from everfit.monitoring.log import REQUESTS
 from everfit.monitoring.model import Alert, AlertKind, Window
@@ -134,7 +135,7 @@ def _performance(record: Record) -> Metric:
     known = [(w, w.quality) for w in record.windows if w.quality and w.quality.value is not None]
     if not known:
         return Metric(
-            name="model performance", value=None, unit="", detail="no label has arrived yet"
+            name="model performance", value=None, unit="", detail="no closed window has labels yet"
         )
     values = np.array([quality.value for _, quality in known], float)
     rows = np.array([quality.rows for _, quality in known])
@@ -142,7 +143,7 @@ def _performance(record: Record) -> Metric:
     spread = ""
     if len(values) > 1:
         found = mean_interval(values)
-        spread = f", windows {found.low:.4g} to {found.high:.4g} (95%)"
+        spread = f", windows {figure(found.low)} to {figure(found.high)} (95%)"
     return Metric(
         name="model performance",
         value=float(np.average(values, weights=rows)),
@@ -200,7 +201,7 @@ def _frequency(record: Record) -> Metric:
         name="deployment frequency",
         value=len(live) / months if months > 0 else None,
         unit="per 30 days",
-        detail=f"{len(live)} version{'s' if len(live) != 1 else ''} went live{between}",
+        detail=f"{counted(len(live), 'version')} went live{between}",
     )
 
 
@@ -274,7 +275,7 @@ def _cost(record: Record) -> Metric:
         name="cost",
         value=each,
         unit=f"{record.currency} per 1,000 predictions",
-        detail=f"{total:.5f} in all: {record.spent.trainings} trainings "
+        detail=f"{total:.5f} in all: {counted(record.spent.trainings, 'training')} "
         f"{record.spent.cost:.5f}, serving {serving:.5f}",
     )
 

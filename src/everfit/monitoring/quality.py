@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from everfit.measures.detection import ErrorWatch, watch_error
+from everfit.measures.figures import figure
 from everfit.measures.scores import REGRESSION as REGRESSION_METRICS
 from everfit.measures.scores import losses, score
 from everfit.monitoring.match import as_labels
@@ -170,8 +171,8 @@ def quality_finding(
         kind=AlertKind.QUALITY,
         version=version,
         window_start=window_start,
-        summary=f"loss {loss:.4g} where {held.loss:.4g} was signed off "
-        f"(up to {held.limit:.4g} is tolerated)",
+        summary=f"loss {figure(loss)} where {figure(held.loss)} was signed off "
+        f"(up to {figure(held.limit)} is tolerated)",
         action="retrain on fresh rows",
         numbers=_numbers(held, loss),
     )

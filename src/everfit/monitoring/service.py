@@ -342,7 +342,7 @@ def explain_prediction(
     if row is None:
         raise NotFound(
             f"no prediction {prediction_id} of endpoint {endpoint!r}",
-            hint="Check the id; a prediction can be explained after the next sweep.",
+            hint="Check the id. A prediction is known once `everfit up` has taken it in.",
         )
     truth = _last(workspace, store.segments(tx, endpoint, MATURED, ids=span), prediction_id)
     around = store.windows(tx, endpoint, around=row["time"])

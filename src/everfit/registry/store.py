@@ -52,7 +52,7 @@ def get_version(tx: Transaction, model: str, number: int) -> ModelVersion:
     if row is None:
         raise NotFound(
             f"no version {number} of model {model!r} in project {tx.project!r}",
-            hint="List the versions of the model, or train it first.",
+            hint="`everfit status` names the version that answers; `everfit run` trains one.",
             model=model,
             number=number,
         )

@@ -122,6 +122,13 @@ class Execution:
             else:
                 self._ready.append(name)
 
+    def _start_waiting(self) -> None:
+        """Start what waited for a child only: it runs while what has just ended is recorded."""
+        while self._ready and (process := self._take(self.calls[self._ready[0]])):
+            name = self._ready.popleft()
+            self._note(name, "running")
+            self._start(name, process)
+
     def _record_and_start(self, rows: Sequence[Row]) -> None:
         """Record what is done in one transaction; then only start what builds on it.
 
@@ -164,6 +171,7 @@ class Execution:
                 failure = _meaning(name, error)
                 self._note(name, "failed", output=getattr(error, "output", ""), error=str(failure))
         if failure is None:
+            self._start_waiting()
             self._make_ready(ready)
             self._record_and_start(rows)
             return
