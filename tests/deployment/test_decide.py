@@ -118,6 +118,31 @@ def test_without_a_rule_on_the_truth_the_limits_themselves_must_be_proven() -> N
     assert decide(release(), seen(candidate_requests=2_000), rules).action is Action.ADVANCE
 
 
+SLOW = parse_rollback({"now": ["p95_ms > 50"], "later": []})[0]
+
+
+def test_a_shadow_which_answers_nobody_need_not_prove_how_fast_it_is() -> None:
+    decision = decide(release(), seen(), SLOW)
+    assert decision.action is Action.ADVANCE
+    assert "p95_ms is not judged in shadow" in decision.summary
+    # A canary answers, so there it must.
+    assert decide(release(1), seen(), SLOW).action is Action.HOLD
+    quick = seen(latency_ms=np.full(500, 5.0))
+    assert decide(release(1), quick, SLOW).action is Action.ADVANCE
+
+
+def test_a_shadow_without_requests_or_labels_ends_by_its_time_alone() -> None:
+    rules = replace(RULES, later=None)
+    early = seen(candidate_requests=0, now=START + DAY / 2)
+    assert decide(release(), early, rules).action is Action.HOLD
+    idle = seen(candidate_requests=0)
+    assert decide(release(), idle, rules).action is Action.ADVANCE
+    # A canary answers: without a request nothing says that it can.
+    assert decide(release(1), idle, rules).action is Action.HOLD
+    erring = seen(candidate_requests=40, candidate_errors=40)
+    assert decide(release(), erring, rules).action is Action.ROLL_BACK
+
+
 def test_a_broken_split_holds_a_canary_and_says_so() -> None:
     found = seen(paired=ALIKE, split_units=10_000, canary_units=700)
     decision = decide(release(1), found, RULES)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.deployment.conftest import ERRS, add_versions, release, state, watch
 
 from everfit.deployment import (
     Action,
@@ -23,45 +24,16 @@ from everfit.deployment import (
     current_release,
     endpoints,
     get_release,
-    parse_rollout,
-    releases,
+    parse_rollback,
     rollback,
-    serving_plan,
-    start_release,
     store,
 )
 from everfit.deployment.model import end
 from everfit.errors import Conflict, NotFound, StaleRevision
-from everfit.kernel import ManualClock, Transaction, Workspace
-from everfit.registry import Field, Kind, Signature, champion, register
+from everfit.kernel import ManualClock, Workspace
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RULES = RollbackRules()
-SIGNATURE = Signature(
-    inputs=(Field(name="temp", kind=Kind.NUMBER),),
-    output=Field(name="cnt", kind=Kind.NUMBER),
-    task="regression",
-)
-
-
-def add_versions(tx: Transaction, count: int) -> None:
-    for number in range(count):
-        register(
-            tx,
-            model="bike",
-            run=f"run_{number}",
-            package=f"{number:064x}",
-            dataset="d",
-            profile=None,
-            signature=SIGNATURE,
-            metrics={},
-            algorithm="linear",
-        )
-
-
-def release(workspace: Workspace, version: int, steps: str = "shadow 1d -> 5% -> 100%") -> Release:
-    with workspace.transaction() as tx:
-        return start_release(tx, endpoint="bike", version=version, steps=parse_rollout(steps))
 
 
 def judge(workspace: Workspace, started: Release, difference: float | None) -> Action:
@@ -70,20 +42,6 @@ def judge(workspace: Workspace, started: Release, difference: float | None) -> A
     with workspace.transaction() as tx:
         found = Evidence(now=tx.now, rows=40, paired=paired, champion_loss=1.0)
         return advance(tx, started.id, found, RULES).action
-
-
-def state(workspace: Workspace) -> tuple[ServingPlan | None, int | None, list[tuple[int, str]]]:
-    with workspace.reading() as tx:
-        best = champion(tx, "bike")
-        known = [(found.version, found.state.value) for found in releases(tx, "bike")]
-        return serving_plan(tx, "bike"), best.number if best else None, known
-
-
-@pytest.fixture
-def served(any_workspace: Workspace) -> Workspace:
-    with any_workspace.transaction() as tx:
-        add_versions(tx, 4)
-    return any_workspace
 
 
 def test_the_first_release_is_live_at_once(served: Workspace) -> None:
@@ -220,6 +178,56 @@ def test_the_only_version_cannot_be_rolled_back(served: Workspace) -> None:
     assert state(served) == before
 
 
+def test_a_release_again_of_an_older_version_at_one_moment_is_the_newest(served: Workspace) -> None:
+    for version in (2, 1, 2, 1):
+        release(served, version, "100%")
+    assert [version for version, _ in state(served)[2]] == [2, 1, 2, 1]
+    dropped = take_back(served)
+    assert (dropped.version, dropped.state) == (1, ReleaseState.ROLLED_BACK)
+    assert state(served)[1] == 2
+
+
+def test_where_no_release_is_live_the_plan_goes_on_and_the_next_release_is_live_at_once(
+    served: Workspace,
+) -> None:
+    first = release(served, 1)
+    second = release(served, 2)
+    with served.transaction() as tx:
+        # As after a restore of some tables only.
+        store.update_release(tx, end(first, ReleaseState.SUPERSEDED, "restored", START))
+    assert judge(served, second, 0.5) is Action.ROLL_BACK
+    plan, best, _ = state(served)
+    assert plan is not None
+    assert (plan.champion, plan.candidate, best) == (1, None, 1)
+    third = release(served, 3)
+    assert third.state is ReleaseState.LIVE
+    assert state(served)[1] == 3
+
+
+def test_a_release_goes_from_shadow_to_all_without_a_label_or_a_request_in_shadow(
+    served: Workspace, clock: ManualClock
+) -> None:
+    rules, problems = parse_rollback({"now": ["errors > 1%", "p95_ms > 50"], "later": []})
+    assert problems == []
+    release(served, 1)
+    second = release(served, 2, "shadow 1d -> 50% -> 100%")
+
+    def judged(**seen: object) -> Action:
+        with served.transaction() as tx:
+            return advance(tx, second.id, Evidence(now=tx.now, **seen), rules).action  # type: ignore[arg-type]
+
+    assert judged() is Action.HOLD
+    clock.advance(timedelta(days=1))
+    assert judged() is Action.ADVANCE
+    clock.advance(timedelta(days=1))
+    assert judged() is Action.HOLD
+    quick = np.full(1_000, 5.0)
+    sound = {"candidate_requests": 2_000, "split_units": 2_000, "canary_units": 1_000}
+    assert judged(**sound) is Action.HOLD
+    assert judged(**sound, latency_ms=quick) is Action.ADVANCE
+    assert state(served)[2] == [(1, "superseded"), (2, "live")]
+
+
 def test_two_who_judge_the_same_release_do_not_move_it_twice(workspace: Workspace) -> None:
     with workspace.transaction() as tx:
         add_versions(tx, 2)
@@ -236,6 +244,7 @@ commands = st.lists(
         st.tuples(st.just("release"), st.integers(1, 4)),
         st.tuples(st.just("judge"), st.sampled_from([-0.5, 0.0, 0.5, None])),
         st.tuples(st.just("rollback"), st.sampled_from([None, 1, 2, 3, 4])),
+        st.tuples(st.just("guard"), st.sampled_from([None, 1, 2, 3, 4])),
         st.tuples(st.just("wait"), st.just(0)),
     ),
     max_size=15,
@@ -267,6 +276,8 @@ def test_whatever_happens_one_version_is_live_and_the_plan_says_so(
                 judge(workspace, rolling, argument)
             elif command == "rollback":
                 take_back(workspace, None if argument is None else int(argument))
+            elif command == "guard":
+                watch(workspace, None if argument is None else int(argument), **ERRS)
             elif command == "wait":
                 clock.advance(timedelta(days=1))
         plan, best, known = state(workspace)

@@ -54,6 +54,16 @@ def test_a_wrong_rollout_is_refused_with_what_to_write(text: str, said: str) -> 
     assert "shadow 1d -> 5% -> 25% -> 100%" in str(caught.value)
 
 
+@pytest.mark.parametrize("long", ["99999999999w", "3651d", "9" * 5_000 + "s"])
+def test_a_step_of_more_than_ten_years_is_refused(long: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"more than 10 years; write a duration such as 1d"
+    ) as caught:
+        parse_rollout(f"shadow {long} -> 100%")
+    assert len(str(caught.value)) < 200
+    assert parse_rollout("shadow 3650d -> 100%")[0].duration == 3_650 * DAY
+
+
 durations = st.integers(0, 10_000_000).map(lambda seconds: timedelta(seconds=seconds))
 shares = st.lists(st.integers(1, 9_999), unique=True, max_size=5).map(sorted)
 
@@ -77,6 +87,7 @@ def test_rollback_rules_are_read() -> None:
         "now": ["errors > 1%", "p95_ms > 50"],
         "later": ["mae worse than champion, confidence 90%"],
         "tolerance": "2%",
+        "patience": "30d",
     }
     rules, problems = parse_rollback(given)
     assert problems == []
@@ -87,6 +98,7 @@ def test_rollback_rules_are_read() -> None:
         ),
         later=Later(metric="mae", confidence=0.9),
         tolerance=0.02,
+        patience=timedelta(days=30),
     )
 
 
@@ -94,6 +106,8 @@ def test_what_is_left_out_is_on_and_an_empty_list_switches_it_off() -> None:
     assert parse_rollback({}) == (RollbackRules(), [])
     rules, problems = parse_rollback({"now": [], "later": []})
     assert (rules.now, rules.later, problems) == ((), None, [])
+    # The policy joins the lines of `later` to one text, which is empty where there are none.
+    assert parse_rollback({"later": ""})[0].later is None
 
 
 def test_every_problem_of_the_rules_is_named_at_once() -> None:
@@ -102,6 +116,7 @@ def test_every_problem_of_the_rules_is_named_at_once() -> None:
             "now": ["errors >= 1%", "p95_ms > 5%", "errors > 150%"],
             "later": ["rmse worse than champion"],
             "tolerance": "much",
+            "patience": "long",
             "never": [],
         }
     )
@@ -111,6 +126,7 @@ def test_every_problem_of_the_rules_is_named_at_once() -> None:
         "now[2]",
         "later[0]",
         "tolerance",
+        "patience",
         "never",
     ]
     assert "mae" in problems[3].remedy
@@ -121,3 +137,11 @@ def test_a_confidence_that_proves_nothing_or_all_is_refused(confidence: str) -> 
     text = f"mae worse than champion, confidence {confidence}%"
     _, problems = parse_rollback({"later": [text]})
     assert [problem.path for problem in problems] == ["later[0]"]
+
+
+@pytest.mark.parametrize("patience", ["0d", "30", 30, "99999999999w", None, ""])
+def test_a_patience_that_is_no_duration_is_refused(patience: object) -> None:
+    rules, problems = parse_rollback({"patience": patience})
+    assert rules.patience is None
+    assert [problem.path for problem in problems] == ["patience"]
+    assert "30d" in problems[0].remedy

@@ -31,7 +31,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-ID = re.compile(r"\b(?:p|run|rel|job|report|alert)_[0-9A-Z]{10,}")
+ID = re.compile(r"\b(?:p|run|rel|job|report|alert)_[0-9A-Z]{10,}(?:_[0-9a-f]{8})?")
 NUMBER = re.compile(r"(?<![A-Za-z_\d])\d[\d,.:e+-]*")
 PATIENCE_SECONDS = 20
 SECOND_TERMINAL = ("everfit serve\n", "everfit up\n")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from everfit.evaluation import Gate, Verdict, evaluate
 from everfit.registry import Field, FittedModel, Kind, Signature
 
 
@@ -79,3 +80,27 @@ def rows_of(n: int, *, better: float = 0.2, seed: int = 0, harmed: float = 0.0) 
             "time": start + np.arange(n) * np.timedelta64(3_600_000_000, "us"),
         }
     )
+
+
+NEW, OLD = regression(Says("new"), "new", "old"), regression(Says("old"), "new", "old")
+
+
+def judge(
+    gate: Gate,
+    rows: pl.DataFrame,
+    *,
+    candidate: FittedModel = NEW,
+    champion: FittedModel | None = OLD,
+    metric: str = "mae",
+    time: str | None = None,
+) -> Verdict:
+    return evaluate(
+        candidate,
+        champion,
+        rows,
+        target="y",
+        time=time,
+        metric=metric,
+        gates=[gate],
+        champion_name="champion v3",
+    )[0]

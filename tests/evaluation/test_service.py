@@ -12,7 +12,10 @@ from everfit.errors import NotFound
 from everfit.evaluation import (
     Approve,
     Better,
+    Gate,
+    NoWorse,
     Outcome,
+    Sufficient,
     Verdict,
     card,
     combined,
@@ -83,6 +86,52 @@ def test_the_same_question_is_decided_once(any_workspace: Workspace, clock: Manu
         assert approved != first
     with any_workspace.reading() as tx:
         assert len(tx.events("gates-decided")) == 3
+
+
+def test_another_policy_is_another_decision(any_workspace: Workspace) -> None:
+    def report(metric: str = "mae", margin: float = 0.0, said: tuple[Verdict, ...] = ()) -> str:
+        gates: list[Gate] = [Better(margin=margin), NoWorse(min_rows=100)]
+        with any_workspace.transaction() as tx:
+            return decide(
+                tx,
+                model="bikes",
+                candidate=4,
+                champion=3,
+                verdicts=said or verdicts_with(),
+                rows=ROWS,
+                gates=gates,
+                metric=metric,
+            ).id
+
+    first = report()
+    assert report() == first
+    # Even where the verdicts are word for word the same.
+    assert len({first, report(metric="rmse"), report(margin=0.01)}) == 3
+
+
+def test_verdicts_on_other_gates_are_another_decision(any_workspace: Workspace) -> None:
+    def judged(*gates: Gate) -> tuple[Verdict, ...]:
+        return evaluate(NEW, OLD, ROWS, target="y", metric="mae", gates=gates)
+
+    asked: list[Gate] = [Better(), Better(margin=0.01), NoWorse(), NoWorse(min_rows=50)]
+    asked += [NoWorse(confidence=0.9), Sufficient(relative=0.3)]
+    with any_workspace.transaction() as tx:
+        reports = [decided(tx, judged(gate)) for gate in asked]
+        assert len(set(reports)) == len(asked)
+        assert [decided(tx, judged(gate)) for gate in asked] == reports
+
+
+def test_measured_times_do_not_make_a_second_decision(any_workspace: Workspace) -> None:
+    def timed(p95: float, limit: float = 20.0) -> tuple[Verdict, ...]:
+        outcome = Outcome.PASS if p95 < limit else Outcome.FAIL
+        numbers = {"p95_ms": p95, "low": p95 - 1, "high": p95 + 1, "limit_ms": limit}
+        return (verdict("fast", outcome, f"within {p95} ms", **numbers, confidence=0.95),)
+
+    with any_workspace.transaction() as tx:
+        first = decided(tx, timed(5.0))
+        assert decided(tx, timed(6.0)) == first
+        assert decided(tx, timed(5.0, limit=30.0)) != first
+        assert decided(tx, timed(25.0)) != first
 
 
 def test_the_newest_report_counts(any_workspace: Workspace, clock: ManualClock) -> None:

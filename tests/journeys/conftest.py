@@ -74,6 +74,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["everfit", *arguments])
         capsys.readouterr()
+        code: str | int | None = 0
         try:
             main()
         except SystemExit as end:

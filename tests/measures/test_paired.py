@@ -111,6 +111,21 @@ def test_the_p_value_of_harm_is_uniform_at_the_margin_and_small_beyond() -> None
     assert worse_p_value(1.5 * champion, champion, margin=0.05) < 1e-6
 
 
+def test_slack_is_tolerated_by_row_whether_rows_stand_alone_or_in_blocks() -> None:
+    rng = np.random.default_rng(6)
+    none, blocks = np.zeros(400), np.arange(400) // 10
+    for grouped in (None, blocks):
+        p_values = [
+            worse_p_value(rng.normal(0.5, 0.1, 400), none, slack=0.5, blocks=grouped)
+            for _ in range(1_000)
+        ]
+        assert 0.03 < np.mean(np.array(p_values) < 0.05) < 0.07
+        assert 0.03 < np.mean(np.array(p_values) > 0.95) < 0.07
+    handful = np.zeros(100)
+    handful[:3] = 1
+    assert 0.01 < worse_p_value(handful, np.zeros(100), slack=0.02) < 0.99
+
+
 def test_unpaired_or_too_few_losses_are_refused() -> None:
     with pytest.raises(ValueError, match="not paired"):
         relative_improvement([1.0, 2.0], [1.0])

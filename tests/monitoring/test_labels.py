@@ -154,3 +154,65 @@ def test_two_can_hand_in_labels_at_one_time(shop: Any) -> None:
 def test_an_endpoint_cannot_reach_out_of_its_folder(shop: Any) -> None:
     with pytest.raises(Invalid):
         receive_labels(shop.workspace, "../x", pl.DataFrame({"id": ["a"], "label": [1.0]}))
+
+
+def test_a_label_that_is_no_number_cannot_erase_a_good_one(shop: Any) -> None:
+    logged = shop.answer(4)
+    receive_labels(shop.workspace, shop.name, logged.select("id", label=pl.lit("11.0")))
+    shop.monitor.sweep(shop.clock.now())
+    bad = pl.DataFrame({"id": [*shop.ids(logged)], "label": ["12.5", "abc", "inf", None]})
+    with pytest.raises(RowsInvalid) as caught:
+        receive_labels(shop.workspace, shop.name, bad)
+    problems = caught.value.problems
+    assert [problem.path for problem in problems] == ["rows[1]", "rows[2]", "rows[3]"]
+    assert [problem.found for problem in problems] == [
+        "the label 'abc'",
+        "the label 'inf'",
+        "no label",
+    ]
+    assert shop.monitor.sweep(shop.clock.now()).corrected == 0
+    assert learned(shop)["spent"].to_list() == [11.0] * 4
+
+
+@pytest.mark.parametrize("label", [True, "abc", float("inf"), float("nan")])
+def test_a_log_opened_for_numbers_takes_nothing_else(shop: Any, label: object) -> None:
+    frame = pl.DataFrame({"id": ["a"], "label": [label]})
+    with (
+        LabelLog(shop.workspace, shop.name, numeric=True) as labels,
+        pytest.raises(RowsInvalid),
+    ):
+        labels.receive(frame)
+
+
+def test_labels_before_the_first_version_may_be_anything(workspace: Any) -> None:
+    frame = pl.DataFrame({"id": ["a"], "label": ["abc"]})
+    assert receive_labels(workspace, "new", frame).accepted == 1
+
+
+def test_every_row_with_a_time_that_is_none_is_named(shop: Any) -> None:
+    times = ["2026-01-31", "2026-13-45", None, "2026-01-31T12:00:00+02:00", "soon"]
+    frame = pl.DataFrame({"id": list("abcde"), "label": [1.0, 2.0, 3.0, 4.0, None], "at": times})
+    with pytest.raises(RowsInvalid) as caught:
+        receive_labels(shop.workspace, shop.name, frame)
+    problems = [(problem.path, problem.found) for problem in caught.value.problems]
+    assert problems == [
+        ("rows[1]", "the time '2026-13-45'"),
+        ("rows[4]", "no label"),
+        ("rows[4]", "the time 'soon'"),
+    ]
+    good = frame.filter(pl.col("id").is_in(["a", "c", "d"]))
+    assert receive_labels(shop.workspace, shop.name, good).accepted == 3
+
+
+def test_a_number_is_no_time(shop: Any) -> None:
+    frame = pl.DataFrame({"id": ["a"], "label": [1.0], "at": [20260131]})
+    with pytest.raises(RowsInvalid, match="at: found a column of Int64"):
+        receive_labels(shop.workspace, shop.name, frame)
+
+
+def test_of_many_wrong_labels_ten_are_named_and_the_rest_counted(shop: Any) -> None:
+    frame = pl.DataFrame({"id": [f"p_{n}" for n in range(25)], "label": ["abc"] * 25})
+    with pytest.raises(RowsInvalid) as caught:
+        receive_labels(shop.workspace, shop.name, frame)
+    assert len(caught.value.problems) == 10
+    assert "15 more" in caught.value.hint

@@ -23,7 +23,7 @@ from tests.serving.conftest import (
 )
 
 from everfit.deployment import Action, Evidence, Release, RollbackRules, advance, rollback
-from everfit.errors import NoRelease, PredictionFailed
+from everfit.errors import NoRelease, PredictionFailed, RowsInvalid
 from everfit.kernel import ManualClock, Workspace
 from everfit.monitoring import PREDICTION_SCHEMA, MonitorConfig, evidence, sweep
 from everfit.registry import Field, Kind, Signature
@@ -276,3 +276,26 @@ def test_a_local_predictor_takes_frames_as_they_come(shop: Shop, rows: Rows) -> 
         predictor.refresh()
     assert answered["prediction"].to_list() == [1.0] * 3
     assert shop.logged("labels")["id"].to_list() == answered["id"].to_list()
+
+
+def test_labels_are_checked_by_the_model_that_answers(shop: Shop, rows: Rows) -> None:
+    shop.release(shop.add(WarmIsBusy(), CLASSIFICATION))
+    with open_server(shop.workspace) as server:
+        answered = server.predict(frame(rows, 2))
+        unknown = pl.DataFrame({"id": answered.ids, "label": ["true", "perhaps"]})
+        with pytest.raises(RowsInvalid, match="perhaps"):
+            server.labels.receive(unknown)
+        assert shop.logged("labels").is_empty()
+        # A replay hands in history, which may hold classes that the model has not met.
+        LocalPredictor(server).label(unknown)
+        shop.release(shop.add(Constant(1.0)))
+        server.refresh()
+        with pytest.raises(RowsInvalid, match="perhaps"):
+            LocalPredictor(server).label(unknown)
+    assert shop.logged("labels").height == 2
+
+
+def test_before_the_first_release_any_label_is_taken_in(shop: Shop) -> None:
+    with open_server(shop.workspace) as server:
+        server.labels.receive(pl.DataFrame({"id": ["a"], "label": ["perhaps"]}))
+    assert shop.logged("labels").height == 1

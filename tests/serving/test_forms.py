@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.serving.conftest import INPUTS, REGRESSION
+from tests.serving.conftest import CLASSIFICATION, INPUTS, REGRESSION
 
 from everfit.errors import Invalid, RowsInvalid, TooLarge
 from everfit.registry import Field, Kind, Signature
@@ -249,10 +250,13 @@ def test_labels_are_read() -> None:
         ([{"id": "p_1"}], ["labels[0]"]),
         ([{"label": 1}], ["labels[0]"]),
         ([{"id": "p_1", "label": None}], ["labels[0].label"]),
-        ([{"id": "p_1", "label": 1}, {"id": 7, "label": "x"}], ["labels[1].label", "labels[1].id"]),
         (
-            [{"id": "p_1", "label": 1}, {"key": "a", "label": 1}],
-            ["labels", "labels[1].id", "labels[0].key"],
+            [{"id": "p_1", "label": [1]}, {"id": 7, "label": "x"}],
+            ["labels[0].label", "labels[1].id"],
+        ),
+        (
+            [{"id": None, "label": 1}, {"id": None, "key": None, "label": 1}],
+            ["labels[0]", "labels[1]"],
         ),
         ([{"id": "p_1", "label": 1, "at": "now"}], ["labels[0].at"]),
         ([{"id": "p_1", "label": 1, "on": 1}], ["labels[0].on"]),
@@ -264,3 +268,56 @@ def test_every_problem_of_wrong_labels_is_named(labels: object, paths: list[str]
     with pytest.raises(RowsInvalid) as caught:
         decode_labels(msgspec.json.encode({"labels": labels}), max_rows=9)
     assert [problem.path for problem in caught.value.problems] == paths
+
+
+def test_one_request_may_name_some_labels_by_id_and_others_by_key() -> None:
+    body = [
+        {"id": "p_1", "label": 1},
+        {"key": "ann", "label": 2},
+        {"id": None, "key": "b", "label": 3},
+    ]
+    frame = decode_labels(msgspec.json.encode({"labels": body}), max_rows=9)
+    assert frame["id"].to_list() == ["p_1", None, None]
+    assert frame["key"].to_list() == [None, "ann", "b"]
+    assert frame["label"].to_list() == [1, 2, 3]
+
+
+def test_labels_of_several_kinds_are_read_as_texts() -> None:
+    body = [{"id": "a", "label": 1}, {"id": "b", "label": "1"}, {"id": "c", "label": True}]
+    frame = decode_labels(msgspec.json.encode({"labels": body}), max_rows=9)
+    assert frame["label"].to_list() == ["1", "1", "true"]
+
+
+def test_labels_that_do_not_fit_the_model_are_named_with_all_else_that_is_wrong() -> None:
+    labels = [
+        {"id": "a", "label": "abc"},
+        {"id": "b", "label": 1.5},
+        {"id": 7, "label": True},
+        {"id": "d", "label": "2.5"},
+        {"label": 1},
+    ]
+    with pytest.raises(RowsInvalid) as caught:
+        decode_labels(msgspec.json.encode(labels), max_rows=9, signature=REGRESSION)
+    paths = [problem.path for problem in caught.value.problems]
+    assert paths == ["labels[4]", "labels[0].label", "labels[2].label", "labels[2].id"]
+
+
+@pytest.mark.parametrize("good", [True, "true", "False"])
+def test_a_known_class_fits_however_it_is_written(good: object) -> None:
+    body = msgspec.json.encode([{"id": "a", "label": good}])
+    assert decode_labels(body, max_rows=9, signature=CLASSIFICATION).height == 1
+
+
+def test_an_unknown_class_is_refused_and_the_known_ones_are_named() -> None:
+    body = msgspec.json.encode([{"id": "a", "label": True}, {"id": "b", "label": "perhaps"}])
+    with pytest.raises(RowsInvalid) as caught:
+        decode_labels(body, max_rows=9, signature=CLASSIFICATION)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.found) == ("labels[1].label", "'perhaps'")
+    assert "false, true" in problem.remedy
+
+
+def test_a_clustering_has_no_classes_to_refuse_a_label_by() -> None:
+    clusters = replace(CLASSIFICATION, task="clustering", classes=())
+    body = msgspec.json.encode([{"id": "a", "label": "any"}])
+    assert decode_labels(body, max_rows=9, signature=clusters)["label"].to_list() == ["any"]

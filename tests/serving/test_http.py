@@ -224,6 +224,23 @@ def test_labels_are_taken_in(shop: Shop, http: httpx.Client) -> None:
     assert shop.logged("labels").select("id", "label").rows() == [(number, 5)]
 
 
+def test_labels_that_the_model_could_not_mean_are_refused_and_none_is_kept(
+    shop: Shop, http: httpx.Client
+) -> None:
+    labels = [{"id": "p_1", "label": 5}, {"key": "ann", "label": "abc"}]
+    response = http.post("/labels/bike", json={"labels": labels})
+    assert response.status_code == 422
+    (problem,) = refusal(response)["problems"]
+    assert (problem["path"], problem["found"]) == ("labels[1].label", "'abc'")
+    assert shop.logged("labels").is_empty()
+
+
+def test_labels_by_id_and_by_key_are_taken_in_together(shop: Shop, http: httpx.Client) -> None:
+    labels = [{"id": "p_1", "label": 5}, {"key": "ann", "label": 6}]
+    assert http.post("/labels/bike", json={"labels": labels}).json() == {"accepted": 2}
+    assert shop.logged("labels").select("id", "key").rows() == [("p_1", None), (None, "ann")]
+
+
 def test_requests_are_counted_and_logged(
     shop: Shop, server: BackgroundServer, http: httpx.Client, rows: Rows
 ) -> None:

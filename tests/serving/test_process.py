@@ -18,7 +18,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from tests.serving.conftest import ENDPOINT, Shop
 
-from everfit.errors import Conflict, Refused
+from everfit.errors import Conflict, Invalid, Refused
 from everfit.kernel import Workspace
 from everfit.registry import Field, Kind, Signature
 from everfit.serving.process import listen, serve
@@ -140,3 +140,10 @@ def test_a_port_in_use_is_told(workspace: Workspace) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Conflict, match=f"port {port}"):
             serve(workspace, [ENDPOINT], host="127.0.0.1", port=port)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999])
+def test_a_port_that_does_not_exist_is_told(workspace: Workspace, port: int) -> None:
+    with pytest.raises(Invalid, match=f"{port} is no port") as caught:
+        serve(workspace, [ENDPOINT], host="127.0.0.1", port=port)
+    assert "65535" in caught.value.hint

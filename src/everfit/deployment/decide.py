@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from everfit.measures.sequences import mean_sequence, share_sequence
 
 NOW_ALPHA = 0.05
 SPLIT_ALPHA = 0.001
+# How long a live version is guarded. A fault that comes with a version shows in its first weeks;
+# one that begins later comes from the world around it, which the version before would meet too.
+GUARDED = timedelta(days=30)
 # The interval for the mean is asymptotic in the number of blocks. In simulation (normal, t3 and
 # skewed losses, blocks of 20 rows, 300 looks) it rolls 1 to 2% of equal candidates back from here.
 MIN_BLOCKS = 10
@@ -70,6 +74,22 @@ def decide(release: Release, evidence: Evidence, rules: RollbackRules) -> Decisi
     return _decision(Action.ADVANCE, [*passed, f"next: {release.following}"], numbers)
 
 
+def judge_live(release: Release, evidence: Evidence, rules: RollbackRules) -> Decision | None:
+    """Return the decision to roll a live ``release`` back, or None where nothing asks for it.
+
+    Only the limits that act at once count, and only while the release is guarded.
+    """
+    if release.live_at is None or evidence.now - release.live_at > GUARDED:
+        return None
+    alpha = NOW_ALPHA / max(len(rules.now), 1)
+    findings = [_judge_limit(limit, evidence, alpha=alpha, prove=False) for limit in rules.now]
+    failed = [finding.summary for finding in findings if finding.outcome is Outcome.FAIL]
+    if not failed:
+        return None
+    numbers = {name: value for finding in findings for name, value in finding.numbers.items()}
+    return _decision(Action.ROLL_BACK, failed, numbers)
+
+
 OUTCOMES = {
     Action.ADVANCE: Outcome.PASS,
     Action.HOLD: Outcome.UNDECIDED,
@@ -84,13 +104,28 @@ def _decision(action: Action, reasons: Sequence[str], numbers: Numbers) -> Decis
 
 
 def _findings(release: Release, evidence: Evidence, rules: RollbackRules) -> Iterator[Finding]:
+    shadow = release.at.kind is StepKind.SHADOW
+    # Without a rule on the truth, limits are all that can prove a release fit to go on. In shadow
+    # they can only if there are requests: waiting for those would keep it from ever answering.
+    prove = rules.later is None and (evidence.candidate_requests > 0 or not shadow)
     for limit in rules.now:
-        # Without a rule on the truth, these are all that can prove a release fit to go on.
-        yield _judge_limit(limit, evidence, alpha=NOW_ALPHA / len(rules.now), prove=not rules.later)
+        if shadow and limit.measure is Measure.P95_MS:
+            yield UNTIMED
+        else:
+            yield _judge_limit(limit, evidence, alpha=NOW_ALPHA / len(rules.now), prove=prove)
     if rules.later is not None:
         yield _judge_quality(rules.later, evidence, rules.tolerance)
     if release.at.kind is StepKind.CANARY:
         yield _judge_split(release.at.share, evidence)
+
+
+# What a shadow computes delays nobody, and how long it takes is not logged.
+UNTIMED = Finding(
+    outcome=Outcome.PASS,
+    holds=False,
+    summary="p95_ms is not judged in shadow, which answers nobody",
+    numbers={},
+)
 
 
 def _judge_limit(limit: Limit, evidence: Evidence, *, alpha: float, prove: bool) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ Numbers = Mapping[str, float | int | str | None]
 ROLLOUT_FORM = "write steps such as 'shadow 1d -> 5% -> 25% -> 100%'"
 FIRST_DURATION = timedelta(days=1)
 UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+# Longer than anybody waits, and far from where adding to a date overflows.
+MAX_DURATION = timedelta(days=3_650)
 
 
 class StepKind(StrEnum):
@@ -77,10 +80,10 @@ def describe_rollout(steps: Sequence[RolloutStep]) -> str:
 
 
 def _parse_step(text: str, before: timedelta) -> RolloutStep:
-    match = re.fullmatch(r"(shadow|(\d+(?:\.\d+)?)\s*%)(?:\s+(\d+)([wdhms]))?", text)
+    match = re.fullmatch(r"(shadow|(\d+(?:\.\d+)?)\s*%)(?:\s+(\d+[wdhms]))?", text)
     if match is None:
         raise ValueError(f"{text!r} is no step; {ROLLOUT_FORM}")
-    duration = before if match[3] is None else timedelta(seconds=int(match[3]) * UNITS[match[4]])
+    duration = before if match[3] is None else parse_duration(match[3])
     if match[1] == "shadow":
         return RolloutStep(kind=StepKind.SHADOW, share=0.0, duration=duration)
     share = float(match[2]) / 100
@@ -88,6 +91,31 @@ def _parse_step(text: str, before: timedelta) -> RolloutStep:
         raise ValueError(f"{text!r} is not above 0% and up to 100%; {ROLLOUT_FORM}")
     kind = StepKind.FULL if share == 1 else StepKind.CANARY
     return RolloutStep(kind=kind, share=share, duration=duration)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return a duration of up to 10 years, written such as ``30m``, ``12h``, ``1d`` or ``2w``.
+
+    Raises
+    ------
+    ValueError
+        Saying what to write instead.
+
+    Examples
+    --------
+    >>> parse_duration("36h")
+    datetime.timedelta(days=1, seconds=43200)
+    """
+    match = re.fullmatch(r"\s*(\d+)([wdhms])\s*", text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration; write one such as 30m, 12h, 1d or 2w")
+    digits = match[1].lstrip("0") or "0"
+    # A number of so many digits is too long in any unit, and int() refuses one of thousands.
+    seconds = int(digits) * UNITS[match[2]] if len(digits) <= 10 else math.inf
+    if seconds > MAX_DURATION.total_seconds():
+        shown = text.strip() if len(text) <= 40 else f"{text.strip()[:37]}..."
+        raise ValueError(f"{shown!r} is more than 10 years; write a duration such as 1d or 2w")
+    return timedelta(seconds=seconds)
 
 
 def _duration_text(duration: timedelta) -> str:
@@ -190,14 +218,16 @@ class ServingPlan:
     shadow: bool = False
 
 
-def plan_for(champion: Release, rolling: Release | None, *, revision: int) -> ServingPlan:
-    """Return the plan by which ``champion`` answers beside what is ``rolling`` out."""
+def plan_for(
+    endpoint: str, champion: int, rolling: Release | None, *, revision: int
+) -> ServingPlan:
+    """Return the plan by which version ``champion`` answers beside what is ``rolling`` out."""
     if rolling is None:
-        return ServingPlan(endpoint=champion.endpoint, revision=revision, champion=champion.version)
+        return ServingPlan(endpoint=endpoint, revision=revision, champion=champion)
     return ServingPlan(
-        endpoint=champion.endpoint,
+        endpoint=endpoint,
         revision=revision,
-        champion=champion.version,
+        champion=champion,
         candidate=rolling.version,
         share=rolling.at.share,
         shadow=rolling.at.kind is StepKind.SHADOW,
@@ -249,6 +279,9 @@ class RollbackRules:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
     """What was seen of a release since it started, up to ``now``.
+
+    To guard a live version, the ``candidate_`` fields and ``latency_ms`` describe that version
+    since it went live, and the others stay as they are.
 
     ``rows`` counts labelled rows that both models scored. Requests and errors count rows that a
     model was asked to score. ``latency_ms`` holds the time of each answer the candidate gave,

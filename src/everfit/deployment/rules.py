@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from everfit.deployment.model import Later, Limit, Measure, RollbackRules
+from everfit.deployment.model import Later, Limit, Measure, RollbackRules, parse_duration
 from everfit.errors import Problem
 
 NOW_FORM = "write 'errors > 1%' or 'p95_ms > 50'"
@@ -94,14 +95,27 @@ def _parse_tolerance(value: Any) -> tuple[float, list[Problem]]:
     return share, []
 
 
+def _parse_patience(value: Any) -> tuple[timedelta | None, list[Problem]]:
+    try:
+        patience = parse_duration(str(value))
+    except ValueError:
+        patience = None
+    if not patience:
+        remedy = "write a duration above zero and up to 10 years, such as 30d or 2w"
+        return None, [Problem(path="patience", found=repr(value), remedy=remedy)]
+    return patience, []
+
+
 PARSERS: dict[str, Callable[[Any], tuple[Any, list[Problem]]]] = {
     "now": _parse_now,
     "later": _parse_later,
     "tolerance": _parse_tolerance,
+    "patience": _parse_patience,
 }
 
 
 def _lines(name: str, value: Any) -> list[tuple[str, str]]:
-    """Return each line of a rule with its path; a single text is a list of one."""
-    lines = [value] if isinstance(value, str) else list(value or ())
+    """Return each line of a rule with its path; a text is a list of one, an empty one of none."""
+    text = isinstance(value, str)
+    lines = [value] if text and value.strip() else [] if text else list(value or ())
     return [(f"{name}[{index}]", str(line)) for index, line in enumerate(lines)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from everfit.deployment import store
-from everfit.deployment.decide import decide
+from everfit.deployment.decide import decide, judge_live
 from everfit.deployment.model import (
     Action,
     Decision,
@@ -23,8 +25,12 @@ from everfit.deployment.model import (
     plan_for,
 )
 from everfit.errors import Conflict, NotFound
+from everfit.evaluation import Outcome
 from everfit.kernel import Transaction
 from everfit.registry import CHAMPION, get_version, set_alias
+
+# The shortest time that every database keeps.
+TICK = timedelta(microseconds=1)
 
 
 def start_release(
@@ -37,8 +43,8 @@ def start_release(
 ) -> Release:
     """Start to roll ``version`` out and return its release; a rollout in progress is superseded.
 
-    The first release of an endpoint, and one whose only step is 100%, is live at once. Starting
-    what is rolling out or live already returns that release.
+    A release is live at once if nothing is live yet or its only step is 100%. Starting what is
+    rolling out or live already returns that release.
 
     Raises
     ------
@@ -46,7 +52,7 @@ def start_release(
         If the model has no such version.
     """
     get_version(tx, endpoint, version)
-    plan = store.plan_of(tx, endpoint, lock=True)
+    store.plan_of(tx, endpoint, lock=True)
     serving = _serving(tx, endpoint)
     for release in serving:
         if release.version == version:
@@ -59,16 +65,25 @@ def start_release(
         step=0,
         state=ReleaseState.ROLLING,
         step_since=tx.now,
-        started_at=tx.now,
+        started_at=_start(tx, endpoint, version),
     )
     store.insert_release(tx, release)
     _record(tx, "release-started", release, actor, steps=describe_rollout(steps))
     for rolling in (old for old in serving if old.state is ReleaseState.ROLLING):
         _end(tx, rolling, ReleaseState.SUPERSEDED, f"version {version} was released", actor)
-    if plan is None or release.at.kind is StepKind.FULL:
+    nothing_live = all(old.state is not ReleaseState.LIVE for old in serving)
+    if nothing_live or release.at.kind is StepKind.FULL:
         return _complete(tx, release, go_live(release, tx.now), actor)
     _serve(tx, endpoint)
     return release
+
+
+def _start(tx: Transaction, endpoint: str, version: int) -> datetime:
+    """Return now, or the moment after, where a release of now would not be in order the last."""
+    last = next(reversed(store.releases_of(tx, endpoint)), None)
+    if last is None or (last.started_at, last.version) < (tx.now, version):
+        return tx.now
+    return last.started_at + TICK
 
 
 def advance(tx: Transaction, release_id: str, evidence: Evidence, rules: RollbackRules) -> Decision:
@@ -144,7 +159,7 @@ def rollback(
         which = f" of version {version}" if version is not None else ""
         raise NotFound(
             f"endpoint {endpoint!r} has no release{which}",
-            hint="List what exists with `everfit releases`.",
+            hint="`everfit status` shows the version that answers and the one rolling out.",
             endpoint=endpoint,
         )
     release = chosen[-1]
@@ -153,19 +168,93 @@ def rollback(
         _serve(tx, endpoint)
     elif release.state is ReleaseState.LIVE:
         before = _live_before(release, known)
-        for rolling in (other for other in known if other.state is ReleaseState.ROLLING):
-            # Its evidence compares it with the version that is taken away.
-            why = f"its champion, version {release.version}, was rolled back"
-            _end(tx, rolling, ReleaseState.SUPERSEDED, why, actor)
-        release = _end(
-            tx, release, ReleaseState.ROLLED_BACK, reason, actor, champion=before.version
-        )
-        store.update_release(tx, go_live(before, tx.now))
-        _serve(tx, endpoint)
+        if before is None:
+            raise Conflict(
+                f"version {release.version} is live and no version was live before it",
+                hint="Release another version with `everfit release`.",
+                endpoint=release.endpoint,
+            )
+        release = _give_way(tx, release, before, reason, actor)
     return release
 
 
-def _live_before(release: Release, known: Sequence[Release]) -> Release:
+def guard(
+    tx: Transaction,
+    endpoint: str,
+    evidence: Evidence,
+    rules: RollbackRules,
+    *,
+    version: int | None = None,
+) -> Decision | None:
+    """Roll the live version back if it is proven to break a limit of ``rules.now``.
+
+    ``evidence`` describes the live version since it went live, in its ``candidate_`` fields and
+    ``latency_ms``; ``version`` names the one it was gathered about, so that another that went
+    live meanwhile is left alone. A version is guarded for `GUARDED` after it went live.
+
+    Returns
+    -------
+    Decision or None
+        None where there is nothing to do; a hold where the limit is broken but going back is no
+        help: there is no version before it, or this one was itself brought back by a rollback.
+    """
+    live = _live(_serving(tx, endpoint))
+    if live is None or judge_live(live, evidence, rules) is None:
+        return None
+    store.plan_of(tx, endpoint, lock=True)
+    known = store.releases_of(tx, endpoint)
+    live = _live(known)
+    if live is None or version not in (None, live.version):
+        return None
+    decision = judge_live(live, evidence, rules)
+    if decision is None:
+        return None
+    before = _live_before(live, known)
+    stays = f"version {live.version} stays live"
+    if before is None:
+        return _hold(decision, f"no version was live before it, so {stays}")
+    if _brought_back(live, known):
+        why = "it came back by a rollback, so the cause may lie outside the versions"
+        return _hold(decision, f"{why}: {stays}")
+    numbers = dict(decision.numbers)
+    _give_way(tx, live, before, decision.summary, "everfit", numbers=numbers)
+    return decision
+
+
+def _hold(decision: Decision, why: str) -> Decision:
+    return replace(
+        decision,
+        action=Action.HOLD,
+        outcome=Outcome.UNDECIDED,
+        summary=f"{decision.summary}; {why}",
+    )
+
+
+def _brought_back(live: Release, known: Sequence[Release]) -> bool:
+    """Return whether ``live`` took the place of a later release that was rolled back."""
+    later = known[known.index(live) + 1 :]
+    return any(
+        other.state is ReleaseState.ROLLED_BACK and other.ended_at == live.live_at
+        for other in later
+    )
+
+
+def _give_way(
+    tx: Transaction, live: Release, before: Release, reason: str, actor: str, **data: object
+) -> Release:
+    """Take the live release back for the one ``before`` it; what rolls out beside it ends."""
+    rolling = _rolling(_serving(tx, live.endpoint))
+    if rolling is not None:
+        # Its evidence compares it with the version that is taken away.
+        why = f"its champion, version {live.version}, was rolled back"
+        _end(tx, rolling, ReleaseState.SUPERSEDED, why, actor)
+    ended = _end(tx, live, ReleaseState.ROLLED_BACK, reason, actor, champion=before.version, **data)
+    store.update_release(tx, go_live(before, tx.now))
+    _serve(tx, live.endpoint)
+    return ended
+
+
+def _live_before(release: Release, known: Sequence[Release]) -> Release | None:
     earlier = [
         other
         for other in known
@@ -173,14 +262,9 @@ def _live_before(release: Release, known: Sequence[Release]) -> Release:
         and other.live_at is not None
         and other.version != release.version
     ]
-    if not earlier:
-        raise Conflict(
-            f"version {release.version} is live and no version was live before it",
-            hint="Release another version with `everfit release`.",
-            endpoint=release.endpoint,
-        )
     # Sorted, and not the maximum: of two that ended at one moment the later release counts.
-    return sorted(earlier, key=lambda other: (other.ended_at, other.live_at))[-1]
+    ordered = sorted(earlier, key=lambda other: (other.ended_at, other.live_at))
+    return ordered[-1] if ordered else None
 
 
 def serving_plan(tx: Transaction, endpoint: str) -> ServingPlan | None:
@@ -190,7 +274,7 @@ def serving_plan(tx: Transaction, endpoint: str) -> ServingPlan | None:
 
 def current_release(tx: Transaction, endpoint: str) -> Release | None:
     """Return the release that is rolling out at ``endpoint``, or None."""
-    return next((r for r in _serving(tx, endpoint) if r.state is ReleaseState.ROLLING), None)
+    return _rolling(_serving(tx, endpoint))
 
 
 def get_release(tx: Transaction, release_id: str) -> Release:
@@ -212,6 +296,14 @@ def _serving(tx: Transaction, endpoint: str) -> list[Release]:
     """Return the live release and the one rolling out, as far as there are any."""
     ended = (ReleaseState.ROLLED_BACK, ReleaseState.SUPERSEDED)
     return [r for r in store.releases_of(tx, endpoint) if r.state not in ended]
+
+
+def _live(known: Sequence[Release]) -> Release | None:
+    return next((release for release in known if release.state is ReleaseState.LIVE), None)
+
+
+def _rolling(known: Sequence[Release]) -> Release | None:
+    return next((release for release in known if release.state is ReleaseState.ROLLING), None)
 
 
 def _complete(
@@ -246,14 +338,23 @@ def _end(
 
 
 def _serve(tx: Transaction, endpoint: str) -> None:
-    """Write the plan, and the registry's champion, that follow from the releases as they are."""
-    by_state = {release.state: release for release in _serving(tx, endpoint)}
-    live = by_state[ReleaseState.LIVE]
-    before = store.plan_of(tx, endpoint)
+    """Write the plan, and the registry's champion, that follow from the releases as they are.
+
+    Where no release is live, the version that the plan names goes on answering.
+    """
+    serving = _serving(tx, endpoint)
+    live, before = _live(serving), store.plan_of(tx, endpoint)
+    champion = live.version if live else before.champion if before else None
+    if champion is None:
+        raise Conflict(
+            f"endpoint {endpoint!r} has no version that answers",
+            hint="Release one with `everfit release`.",
+            endpoint=endpoint,
+        )
     revision = before.revision + 1 if before else 1
-    store.save_plan(tx, plan_for(live, by_state.get(ReleaseState.ROLLING), revision=revision))
-    if before is None or before.champion != live.version:
-        set_alias(tx, endpoint, CHAMPION, live.version)
+    store.save_plan(tx, plan_for(endpoint, champion, _rolling(serving), revision=revision))
+    if before is None or before.champion != champion:
+        set_alias(tx, endpoint, CHAMPION, champion)
 
 
 def _record(

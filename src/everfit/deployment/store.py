@@ -43,7 +43,7 @@ def get_release(tx: Transaction, release_id: str, *, lock: bool = False) -> Rele
     if row is None:
         raise NotFound(
             f"no release {release_id!r}",
-            hint="List what exists with `everfit releases`.",
+            hint="`everfit status` shows the release that is rolling out, with its id.",
             release=release_id,
         )
     return _release(row)
@@ -55,7 +55,7 @@ def releases_of(tx: Transaction, endpoint: str) -> list[Release]:
         sa.select(releases)
         .where(releases.c.project == tx.project, releases.c.endpoint == endpoint)
         # Two releases can start at one moment of a set clock: the id does not tell which was
-        # first, the version does.
+        # first, the version does. One of an older version starts a moment later (service).
         .order_by(releases.c.started_at, releases.c.version, releases.c.id)
     )
     return [_release(row) for row in tx.connection.execute(query).mappings()]

@@ -16,7 +16,6 @@ CHECKS = {
     "approve": "approval by a person",
     "no_worse": "parts of the rows in which it may be worse",
 }
-FEATURES_SHOWN = 10
 
 
 def card(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from everfit.data import Task
 from everfit.evaluation.model import Better, NoWorse, Outcome, Sufficient, Verdict, verdict
 from everfit.evaluation.slices import slices
-from everfit.evaluation.trial import CLASSIFICATION, CLUSTERING, Trial
+from everfit.evaluation.trial import Trial
 from everfit.measures.figures import figure
 from everfit.measures.intervals import Floats, Interval, normal_quantile
 from everfit.measures.paired import (
+    MIN_BLOCKS,
     Blocks,
     paired_difference,
     relative_improvement,
@@ -25,6 +27,8 @@ from everfit.measures.size import rows_for_width
 
 # A slice whose own rows speak against it this clearly is not cleared by the other slices.
 SUSPICIOUS = 0.01
+# Fewer rows can have the same loss by chance: their interval without width proves nothing.
+MIN_KNOWN = 30
 
 # What a metric's loss is called where a higher metric is better.
 LOSS_NAMES = {
@@ -115,12 +119,19 @@ def percent(share: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slice:
-    """One slice: its interval by itself (None: nothing can be said) and its p-value of harm."""
+    """One slice: what its own rows say.
+
+    ``found`` is the improvement, None where there is no share of the champion's loss to speak of;
+    ``difference`` is in the unit of the losses; ``cleared`` needs no interval to be not worse.
+    """
 
     name: str
     rows: int
-    found: Interval | None
-    p_value: float
+    difference: float
+    found: Interval | None = None
+    p_value: float = 1.0
+    cleared: bool = False
+    lossless: bool = False
 
 
 def no_worse(gate: NoWorse, trial: Trial, columns: Iterable[str]) -> Verdict:
@@ -128,7 +139,9 @@ def no_worse(gate: NoWorse, trial: Trial, columns: Iterable[str]) -> Verdict:
 
     Fails on slices shown to be worse (Holm's correction over all slices). Passes if all rows, and
     every slice by its interval shrunken towards the others, are shown not to be: a slice of 200
-    rows alone can hardly prove a margin of 5%, together they can.
+    rows alone can hardly prove a margin of 5%, together they can. Where both lose the same on
+    every row nothing is worse; where the champion loses nothing, the margin is a share of its loss
+    over all rows.
     """
     ours, theirs = trial.slice_losses(trial.candidate), trial.slice_losses(trial.reference)
     blocks = trial.blocks(ours - theirs)
@@ -140,7 +153,7 @@ def no_worse(gate: NoWorse, trial: Trial, columns: Iterable[str]) -> Verdict:
     open_ones = [
         part
         for part, low in zip(judged, lows, strict=True)
-        if not (low > -gate.margin and part.p_value > SUSPICIOUS)
+        if not (part.cleared or (low > -gate.margin and part.p_value > SUSPICIOUS))
     ]
     outcome = Outcome.UNDECIDED if open_ones else Outcome.PASS
     if harmed:
@@ -149,7 +162,9 @@ def no_worse(gate: NoWorse, trial: Trial, columns: Iterable[str]) -> Verdict:
         "no_worse",
         outcome,
         _slices_summary(judged, harmed, open_ones, trial.reference.name, gate),
+        metric=trial.metric,
         slices=len(judged) - 1,
+        min_rows=gate.min_rows,
         worse=len(harmed),
         undecided=len(open_ones),
         margin=gate.margin,
@@ -169,14 +184,25 @@ def _judge(
     name, mask = part
     mine, other = ours[mask], theirs[mask]
     times = None if blocks is None else blocks[mask]
-    found, p_value = None, 1.0
+    lossless = not other.any()
+    slack = gate.margin * float(theirs.mean()) if lossless else 0.0
+    judged = _Slice(
+        name=name, rows=mine.size, difference=float((mine - other).mean()), lossless=lossless
+    )
     try:
-        p_value = worse_p_value(mine, other, margin=gate.margin, blocks=times)
-        found = relative_improvement(mine, other, blocks=times, confidence=gate.confidence)
+        p_value = worse_p_value(mine, other, margin=gate.margin, slack=slack, blocks=times)
     except ValueError:
-        # The champion has no loss here, or all rows lie in one block: nothing can be said.
-        pass
-    return _Slice(name=name, rows=mine.size, found=found, p_value=p_value)
+        # All rows lie in one block: nothing can be said.
+        return judged
+    if lossless:
+        # The upper end of the difference lies below the slack: the same t test, read from above.
+        cleared = p_value > (1 + gate.confidence) / 2
+        found = None
+    else:
+        cleared = False
+        found = relative_improvement(mine, other, blocks=times, confidence=gate.confidence)
+    same = np.array_equal(mine, other)
+    return replace(judged, p_value=p_value, cleared=cleared or same, found=found)
 
 
 def _holm(judged: Sequence[_Slice], alpha: float) -> list[_Slice]:
@@ -231,6 +257,9 @@ def _slices_summary(
 
 
 def _described(part: _Slice) -> str:
+    if part.found is None and part.lossless:
+        loss = f"a loss of {figure(part.difference)} against none" if part.difference else "no loss"
+        return f"{part.name} ({loss} on {part.rows:,} rows)"
     if part.found is None:
         return f"{part.name} ({part.rows:,} rows, not comparable)"
     change = "better" if part.found.estimate >= 0 else "worse"
@@ -241,6 +270,7 @@ def _slice_numbers(judged: Sequence[_Slice], lows: Sequence[float]) -> dict[str,
     numbers: dict[str, float | None] = {}
     for part, low in zip(judged, lows, strict=True):
         numbers[f"{part.name}: rows"] = part.rows
+        numbers[f"{part.name}: difference"] = part.difference
         numbers[f"{part.name}: improvement"] = part.found.estimate if part.found else None
         numbers[f"{part.name}: at least"] = low
         numbers[f"{part.name}: p of harm"] = part.p_value
@@ -249,36 +279,43 @@ def _slice_numbers(judged: Sequence[_Slice], lows: Sequence[float]) -> dict[str,
 
 def sufficient(gate: Sufficient, trial: Trial) -> Verdict:
     """Judge whether the rows are enough to know the candidate's error; never fails."""
-    if trial.task == CLUSTERING:
-        ours = trial.losses(trial.candidate)
-    else:
-        ours = trial.task_losses(trial.candidate)
-    nothing = np.zeros(ours.size)
+    grouped = trial.task is Task.CLUSTERING
+    ours = trial.losses(trial.candidate) if grouped else trial.task_losses(trial.candidate)
     blocks = trial.blocks(ours)
+    nothing = np.zeros(ours.size)
     found = paired_difference(ours, nothing, blocks=blocks, confidence=gate.confidence)
-    by_share = trial.task in (CLASSIFICATION, CLUSTERING)
-    wanted = gate.share if by_share else gate.relative * found.estimate
-    enough = found.half_width <= wanted
-    if by_share:
-        name = "error rate" if trial.task == CLASSIFICATION else LOSS_NAMES["silhouette"]
-        size = f"{name} {found.estimate:.1%} ± {found.half_width * 100:.1f} points"
-        needs = f"± {gate.share * 100:g} points"
-    else:
-        share = found.half_width / found.estimate if found.estimate else 0.0
-        size = f"mae {figure(found.estimate)} ± {percent(share)}"
-        needs = f"± {percent(gate.relative)}"
+    wanted = gate.relative * found.estimate if trial.task is Task.REGRESSION else gate.share
+    narrow = found.half_width <= wanted
+    count = None if blocks is None else int(blocks.max()) + 1
+    many = ours.size >= MIN_KNOWN and (count is None or count >= MIN_BLOCKS)
+    size, needs = _known(gate, trial.task, found)
     more = None
-    if not enough and wanted > 0:
-        more = rows_for_width(ours.size, found.half_width, wanted)
+    if not narrow and wanted > 0:
+        more = max(MIN_KNOWN, rows_for_width(ours.size, found.half_width, wanted))
+        needs += f", about {more:,} rows"
+    elif not many:
+        more = MIN_KNOWN
+        needs += f" and at least {MIN_KNOWN} rows"
+        needs += f" in {MIN_BLOCKS} blocks of time" if count is not None else ""
     return verdict(
         "sufficient",
-        Outcome.PASS if enough else Outcome.UNDECIDED,
-        f"{size} on {ours.size:,} rows; needs {needs}"
-        f"{f', about {more:,} rows' if more is not None else ''}",
+        Outcome.PASS if narrow and many else Outcome.UNDECIDED,
+        f"{size} on {ours.size:,} rows; needs {needs}",
         error=found.estimate,
         half_width=found.half_width,
         wanted=wanted,
         rows=ours.size,
+        blocks=count,
         rows_needed=more,
         confidence=gate.confidence,
     )
+
+
+def _known(gate: Sufficient, task: Task, found: Interval) -> tuple[str, str]:
+    """Return in words how well the error is known, and how well it should be."""
+    if task is Task.REGRESSION:
+        share = found.half_width / found.estimate if found.estimate else 0.0
+        return f"mae {figure(found.estimate)} ± {percent(share)}", f"± {percent(gate.relative)}"
+    name = "error rate" if task is Task.CLASSIFICATION else LOSS_NAMES["silhouette"]
+    size = f"{name} {found.estimate:.1%} ± {found.half_width * 100:.1f} points"
+    return size, f"± {gate.share * 100:g} points"

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from everfit.data import Task
 from everfit.evaluation.compare import range_text
 from everfit.evaluation.model import Approve, Fair, Fast, Outcome, Verdict, combined, verdict
 from everfit.evaluation.slices import groups_of
-from everfit.evaluation.trial import CLASSIFICATION, Trial
+from everfit.evaluation.trial import Trial
 from everfit.measures.fairness import (
     MIN_POSITIVES,
     MIN_ROWS,
@@ -45,7 +46,7 @@ def fair(gate: Fair, trial: Trial) -> Verdict:
     outside, at a confidence corrected for the number of ratios; a group of fewer than 100 rows or
     20 positives is undecided. The positive class is the last of the two.
     """
-    if trial.task != CLASSIFICATION or len(trial.classes) != 2:
+    if trial.task is not Task.CLASSIFICATION or len(trial.classes) != 2:
         return verdict("fair", Outcome.UNDECIDED, "fairness is judged for two classes only")
     missing = [column for column in gate.across if column not in trial.rows.columns]
     if missing:

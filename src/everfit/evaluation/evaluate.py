@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from everfit.errors import DataInvalid, PredictionFailed
+from everfit.data import Task
+from everfit.errors import DataInvalid, PredictionFailed, RowsInvalid
 from everfit.evaluation.compare import better, no_worse, sufficient
 from everfit.evaluation.conduct import approve, fair, fast
 from everfit.evaluation.model import (
@@ -25,7 +26,7 @@ from everfit.evaluation.model import (
     verdict,
 )
 from everfit.evaluation.slices import sliced_columns
-from everfit.evaluation.trial import REGRESSION, Trial, hold_trial
+from everfit.evaluation.trial import Question, Trial, hold_trial
 from everfit.registry import FittedModel
 
 NAMES: dict[type[Gate], str] = {
@@ -46,7 +47,7 @@ def evaluate(
     target: str | None,
     metric: str,
     time: str | None = None,
-    gates: Sequence[Gate] = (),
+    gates: Sequence[Gate] | None = None,
     approvals: Sequence[str] = (),
     author: str | None = None,
     champion_name: str = "the champion",
@@ -66,7 +67,8 @@ def evaluate(
     metric
         By which candidate and champion are compared.
     gates
-        What must hold; the default gates where there are none.
+        What must hold; by default the default gates. With an empty sequence nothing must, and only
+        whether the rows are sufficient is judged, as it is with any gates.
     approvals, author
         Names of the people who approved this version, and of who made it.
     champion_name
@@ -78,38 +80,33 @@ def evaluate(
     -------
     tuple of Verdict
         In the order of the gates. Where something cannot be computed the verdict is undecided and
-        says why; a candidate that fails on the rows fails every gate on them.
+        says why. A candidate that fails on the rows, or cannot take them, fails every gate on them;
+        a champion that does is replaced by the best constant answer, which the verdicts say.
 
     Raises
     ------
     DataInvalid
         If the rows have no column of the target.
-    RowsInvalid
-        If the rows lack columns that the candidate takes.
     """
-    wanted = list(gates) or list(default_gates())
+    wanted = list(default_gates() if gates is None else gates)
     if not any(isinstance(gate, Sufficient) for gate in wanted):
         wanted.append(Sufficient())
     known = _with_truth(rows, target, candidate.signature.task)
-    room = _Room(candidate=candidate, approvals=approvals, author=author, timer=timer)
+    judge = _Judge(candidate=candidate, approvals=approvals, author=author, timer=timer)
+    question = Question(target=target, metric=metric, time=time, champion_name=champion_name)
     if known.is_empty():
         reason = f"none of {rows.height:,} rows has a known {target or 'value'}"
-        return tuple(room.without_trial(wanted, Outcome.UNDECIDED, reason))
+        return tuple(judge.without_trial(wanted, Outcome.UNDECIDED, reason))
     try:
-        trial = hold_trial(
-            candidate,
-            champion,
-            known,
-            target=target,
-            time=time,
-            metric=metric,
-            champion_name=champion_name,
-        )
+        trial = hold_trial(candidate, champion, known, question)
     except PredictionFailed as error:
-        return tuple(room.without_trial(wanted, Outcome.FAIL, error.message))
+        return tuple(judge.without_trial(wanted, Outcome.FAIL, error.message))
+    except RowsInvalid as error:
+        reason = f"the candidate cannot take these rows: {error.problems[0]}"
+        return tuple(judge.without_trial(wanted, Outcome.FAIL, reason))
     protected = [c for gate in wanted if isinstance(gate, Fair) for c in gate.across]
     columns = sliced_columns(candidate.signature, protected)
-    return tuple(room.judge(gate, trial, columns) for gate in wanted)
+    return tuple(judge.verdict_of(gate, trial, columns) for gate in wanted)
 
 
 def _with_truth(rows: pl.DataFrame, target: str | None, task: str) -> pl.DataFrame:
@@ -120,7 +117,7 @@ def _with_truth(rows: pl.DataFrame, target: str | None, task: str) -> pl.DataFra
             f"the held-out rows have no column {target!r}, the target",
             hint=f"Hand in rows with their truth; these have {', '.join(rows.columns)}.",
         )
-    if task == REGRESSION:
+    if task == Task.REGRESSION:
         rows = rows.with_columns(pl.col(target).cast(pl.Float64, strict=False))
     known = rows.filter(pl.col(target).is_not_null())
     if known[target].dtype.is_float():
@@ -129,7 +126,7 @@ def _with_truth(rows: pl.DataFrame, target: str | None, task: str) -> pl.DataFra
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Room:
+class _Judge:
     """What gates need besides the trial."""
 
     candidate: FittedModel
@@ -147,7 +144,7 @@ class _Room:
             else:
                 yield verdict(NAMES[type(gate)], outcome, reason)
 
-    def judge(self, gate: Gate, trial: Trial, columns: Sequence[str]) -> Verdict:
+    def verdict_of(self, gate: Gate, trial: Trial, columns: Sequence[str]) -> Verdict:
         """Return the verdict of one gate; what cannot be computed is undecided."""
         try:
             return self._judge(gate, trial, columns)

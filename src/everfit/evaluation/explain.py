@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from everfit.evaluation.trial import ask, hold_trial
+from everfit.evaluation.trial import Question, ask, hold_trial
 from everfit.registry import FittedModel
 
 ROWS, REPEATS, SEED = 1_000, 3, 0
@@ -77,7 +77,5 @@ def _loss_of(
     if target is None:
         original = fitted.predict(sample)
         return lambda rows: float((fitted.predict(rows) != original).mean())
-    trial = hold_trial(
-        fitted, None, sample, target=target, time=None, metric=metric, champion_name=""
-    )
+    trial = hold_trial(fitted, None, sample, Question(target=target, metric=metric))
     return lambda rows: float(trial.losses(ask(fitted, rows, trial.classes, name="")).mean())

@@ -48,7 +48,6 @@ class NoWorse:
     margin: float = 0.05
     min_rows: int = 200
     confidence: float = 0.95
-    on: str = "slices"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,8 @@ class Sufficient:
 
     ``share`` is for an error rate (0.05 is 5 points), ``relative`` for an error in the target's
     unit, as a share of it. The defaults only refuse held-out rows that say next to nothing:
-    whether the candidate is better is proven by its own gate, whatever their number.
+    whether the candidate is better is proven by its own gate, whatever their number. Fewer than
+    30 rows, or 10 blocks of time, are never enough: errors that happen to be equal prove nothing.
     """
 
     share: float = 0.10

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import polars as pl
 
 from everfit.errors import NotFound
 from everfit.evaluation import store
-from everfit.evaluation.model import Report, Verdict
+from everfit.evaluation.model import Gate, Report, Verdict
 from everfit.kernel import Transaction, canonical_json
 
 
@@ -22,15 +23,19 @@ def decide(
     champion: int | None,
     verdicts: Sequence[Verdict],
     rows: pl.DataFrame,
+    gates: Sequence[Gate] = (),
+    metric: str | None = None,
 ) -> Report:
     """Store the verdicts on ``rows`` as a report, write them into the ledger, return the report.
 
-    The same candidate, champion, rows and approvals are decided once: a second call, after a crash
-    or by another worker, returns the first report. A new approval is a new decision.
+    The same question with the same answer is decided once: a second call, after a crash or by
+    another worker, returns the first report, although the times of the gate on speed differ.
+    Other ``gates``, another ``metric``, a new approval or another outcome is a new decision.
     """
     digest = digest_of(rows)
-    approvals = [dict(v.numbers) for v in verdicts if v.gate == "approve"]
-    question = canonical_json([model, candidate, champion, digest, approvals])
+    asked = [{"gate": type(gate).__name__, **asdict(gate)} for gate in gates]
+    found = [_repeatable(verdict) for verdict in verdicts]
+    question = canonical_json([model, candidate, champion, digest, metric, asked, found])
     decision = hashlib.sha256(question.encode()).hexdigest()
     before = store.by_decision(tx, decision)
     if before is not None:
@@ -59,6 +64,15 @@ def decide(
         verdicts=[asdict(verdict) for verdict in report.verdicts],
     )
     return report
+
+
+def _repeatable(verdict: Verdict) -> dict[str, Any]:
+    """Return the part of a verdict that comes out again when it is asked for again."""
+    kept = asdict(verdict)
+    if verdict.gate == "fast":
+        del kept["summary"]
+        kept["numbers"] = {name: verdict.numbers.get(name) for name in ("limit_ms", "confidence")}
+    return kept
 
 
 def digest_of(rows: pl.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 from polars import selectors
 
+from everfit.data import Task
 from everfit.errors import PredictionFailed, RowsInvalid
 from everfit.measures.figures import figure
 from everfit.measures.intervals import Floats
@@ -18,11 +19,20 @@ from everfit.measures.paired import Blocks, time_blocks
 from everfit.measures.scores import encode, losses, row_losses, score, silhouettes
 from everfit.registry import FittedModel
 
-CLASSIFICATION, REGRESSION, CLUSTERING = "classification", "regression", "clustering"
 # Distances between all pairs of rows are held at once.
 SILHOUETTE_ROWS = 2_000
 # One row's loss says something by itself; f1 and roc_auc exist only for many rows together.
 BY_ROW = frozenset({"mae", "rmse", "r2", "mape", "accuracy", "log_loss"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of both models: the columns of truth and time, and how answers are scored."""
+
+    target: str | None
+    metric: str
+    time: str | None = None
+    champion_name: str = "the champion"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +48,7 @@ class Answers:
 class Trial:
     """Everything the gates look at. Truth and predictions of classes are positions in them."""
 
-    task: str
+    task: Task
     metric: str
     rows: pl.DataFrame
     truth: npt.NDArray[Any]
@@ -49,14 +59,14 @@ class Trial:
 
     def losses(self, answers: Answers) -> Floats:
         """Return losses whose mean is what the metric stands for; ValueError where it cannot be."""
-        if self.task == CLUSTERING:
+        if self.task is Task.CLUSTERING:
             return 1 - answers.predictions.astype(np.float64)
         codes = range(len(self.classes))
         return row_losses(self.metric, self.truth, answers.predictions, answers.scores, codes)
 
     def slice_losses(self, answers: Answers) -> Floats:
         """Return losses that mean the same in any part of the rows."""
-        if self.task == CLUSTERING or self.metric in BY_ROW:
+        if self.task is Task.CLUSTERING or self.metric in BY_ROW:
             return self.losses(answers)
         return self.task_losses(answers)
 
@@ -66,7 +76,7 @@ class Trial:
 
     def value(self, answers: Answers) -> float:
         """Return the metric itself."""
-        if self.task == CLUSTERING:
+        if self.task is Task.CLUSTERING:
             return float(answers.predictions.mean())
         codes = range(len(self.classes))
         return score(self.metric, self.truth, answers.predictions, answers.scores, codes)
@@ -80,29 +90,27 @@ def hold_trial(
     candidate: FittedModel,
     champion: FittedModel | None,
     rows: pl.DataFrame,
-    *,
-    target: str | None,
-    time: str | None,
-    metric: str,
-    champion_name: str,
+    question: Question,
 ) -> Trial:
     """Ask both models about ``rows``, whose target is known, and return what is to be judged.
 
-    A champion that fails on these rows is replaced by the baseline, which the name says.
+    A champion that cannot answer on these rows is replaced by the baseline, which the name says.
 
     Raises
     ------
     PredictionFailed
         If the candidate fails on them.
+    RowsInvalid
+        If they are not what the candidate takes.
     """
-    task = candidate.signature.task
-    if task == CLUSTERING or target is None:
-        return _clusters(candidate, champion, rows, time=time, champion_name=champion_name)
+    task, target = Task(candidate.signature.task), question.target
+    if task is Task.CLUSTERING or target is None:
+        return _clusters(candidate, champion, rows, question)
     # A class may be new to one of the models, or to both.
     models = [candidate] if champion is None else [candidate, champion]
     labels = [text_of(label) for model in models for label in model.signature.classes]
     truth: npt.NDArray[Any] = rows[target].to_numpy()
-    if task == CLASSIFICATION:
+    if task is Task.CLASSIFICATION:
         actual = [text_of(value) for value in rows[target]]
         labels = list(dict.fromkeys([*labels, *actual]))
         truth = encode(np.array(actual, dtype=object), labels)
@@ -111,20 +119,33 @@ def hold_trial(
     classes = tuple(labels)
     trial = Trial(
         task=task,
-        metric=metric,
+        metric=question.metric,
         rows=rows,
         truth=truth,
         classes=classes,
-        times=_times(rows, time),
+        times=_times(rows, question.time),
         candidate=ask(candidate, rows, classes, name="the candidate"),
-        reference=_baseline(task, metric, truth, classes),
+        reference=_baseline(task, question.metric, truth, classes),
     )
+    return _versus(
+        trial, champion, question, lambda model, name: ask(model, rows, classes, name=name)
+    )
+
+
+def _versus(
+    trial: Trial,
+    champion: FittedModel | None,
+    question: Question,
+    answers_of: Callable[[FittedModel, str], Answers],
+) -> Trial:
+    """Return the trial against the champion, or against the baseline where it cannot answer."""
     if champion is None:
         return trial
     try:
-        return replace(trial, reference=ask(champion, rows, classes, name=champion_name))
-    except (PredictionFailed, RowsInvalid):
-        name = f"{trial.reference.name} ({champion_name} fails on these rows)"
+        return replace(trial, reference=answers_of(champion, question.champion_name))
+    except (PredictionFailed, RowsInvalid) as error:
+        said = "fails on" if isinstance(error, PredictionFailed) else "cannot take"
+        name = f"{trial.reference.name} ({question.champion_name} {said} these rows)"
         return replace(trial, reference=replace(trial.reference, name=name))
 
 
@@ -146,7 +167,7 @@ def text_of(label: object) -> str:
 def ask(model: FittedModel, rows: pl.DataFrame, classes: Sequence[str], *, name: str) -> Answers:
     """Return what ``model`` says about ``rows``, labels as positions in ``classes``."""
     predictions, scores = model.predict_both(rows)
-    if model.signature.task != CLASSIFICATION:
+    if model.signature.task != Task.CLASSIFICATION:
         return Answers(name=name, predictions=np.asarray(predictions, dtype=np.float64))
     said = encode(np.array(_texts(predictions), dtype=object), classes)
     if scores is not None:
@@ -174,12 +195,12 @@ def _times(rows: pl.DataFrame, time: str | None) -> npt.NDArray[np.datetime64] |
     return times
 
 
-def _baseline(task: str, metric: str, truth: npt.NDArray[Any], classes: Sequence[str]) -> Answers:
+def _baseline(task: Task, metric: str, truth: npt.NDArray[Any], classes: Sequence[str]) -> Answers:
     """Return the best constant answer: what anybody could say without a model.
 
     It is chosen on the very rows it is judged on, which makes it hard to beat rather than easy.
     """
-    if task != CLASSIFICATION:
+    if task is not Task.CLASSIFICATION:
         middle = float(np.mean(truth) if metric in ("rmse", "r2") else np.median(truth))
         word = "mean" if metric in ("rmse", "r2") else "median"
         constant = np.full(truth.size, middle)
@@ -195,41 +216,33 @@ def _baseline(task: str, metric: str, truth: npt.NDArray[Any], classes: Sequence
 
 
 def _clusters(
-    candidate: FittedModel,
-    champion: FittedModel | None,
-    rows: pl.DataFrame,
-    *,
-    time: str | None,
-    champion_name: str,
+    candidate: FittedModel, champion: FittedModel | None, rows: pl.DataFrame, question: Question
 ) -> Trial:
     """Return a trial of silhouettes on a spread sample, in the candidate's space of points."""
     step = -(-rows.height // SILHOUETTE_ROWS) if rows.height else 1
     sample = rows.gather_every(step)
+    labels = candidate.predict(sample)
     points = _points(candidate, sample)
     flat = Answers(name="no clusters at all (silhouette 0)", predictions=np.zeros(sample.height))
     trial = Trial(
-        task=CLUSTERING,
+        task=Task.CLUSTERING,
         metric="silhouette",
         rows=sample,
         truth=np.zeros(sample.height),
         classes=(),
-        times=_times(sample, time),
-        candidate=_widths(candidate, sample, points, name="the candidate"),
+        times=_times(sample, question.time),
+        candidate=_widths(labels, points, "the candidate"),
         reference=flat,
     )
-    if champion is None:
-        return trial
-    try:
-        return replace(trial, reference=_widths(champion, sample, points, name=champion_name))
-    except (PredictionFailed, RowsInvalid):
-        return trial
+    return _versus(
+        trial, champion, question, lambda model, name: _widths(model.predict(sample), points, name)
+    )
 
 
-def _widths(model: FittedModel, rows: pl.DataFrame, points: Floats, *, name: str) -> Answers:
-    labels = model.predict(rows)
+def _widths(labels: npt.NDArray[Any], points: Floats, name: str) -> Answers:
     # All rows in one cluster: nothing was separated.
     one = np.unique(labels).size < 2
-    widths = np.zeros(rows.height) if one else silhouettes(points, labels)
+    widths = np.zeros(labels.size) if one else silhouettes(points, labels)
     return Answers(name=name, predictions=widths)
 
 

@@ -130,7 +130,7 @@ def relative_improvement(
     if not b.sum() > 0:
         raise ValueError("the champion has no loss on these rows: nothing can be improved")
     estimate = 1 - float(a.sum() / b.sum())
-    c, h, degrees = _units(a, b, blocks)
+    c, h, _, degrees = _units(a, b, blocks)
     low, high = _fieller(c, h, student_quantile(confidence, degrees))
     return Interval(
         estimate=estimate,
@@ -146,11 +146,13 @@ def worse_p_value(
     champion: npt.ArrayLike,
     *,
     margin: float = 0.0,
+    slack: float = 0.0,
     blocks: npt.ArrayLike | None = None,
 ) -> float:
     r"""P-value against "the candidate's loss is at most ``1 + margin`` times the champion's".
 
-    The one-sided t test behind `relative_improvement`, on :math:`C_b - (1 + m) H_b`.
+    The one-sided t test behind `relative_improvement`, on :math:`C_b - (1 + m) H_b - s\, n_b` with
+    :math:`n_b` the rows of block :math:`b`.
 
     Parameters
     ----------
@@ -158,11 +160,15 @@ def worse_p_value(
         As in `relative_improvement`.
     margin
         How much worse is tolerated, as a share of the champion's loss.
+    slack
+        How much worse is tolerated besides, in the unit of the losses: what a share cannot say
+        where the champion has no loss.
 
     Returns
     -------
     float
-        From 0 to 1; small where the candidate is worse than tolerated.
+        From 0 to 1; small where the candidate is worse than tolerated, and near 1 where it is
+        shown not to be.
 
     Raises
     ------
@@ -173,13 +179,15 @@ def worse_p_value(
     --------
     >>> round(worse_p_value([12, 11, 13, 12], [10, 10, 11, 10], margin=0.05), 3)
     0.008
+    >>> round(worse_p_value([0.0, 0.2, 0.0, 0.1], [0.0, 0.0, 0.0, 0.0], slack=0.5), 3)
+    0.998
 
     References
     ----------
     Fieller, E. C. (1954). Some problems in interval estimation. *JRSS B* 16, 175-185.
     """
-    c, h, degrees = _units(candidate, champion, blocks)
-    excess = c - (1 + margin) * h
+    c, h, sizes, degrees = _units(candidate, champion, blocks)
+    excess = c - (1 + margin) * h - slack * sizes
     if degrees < 1:
         raise ValueError("two independent observations are needed for a test")
     error = float(excess.std(ddof=1)) / math.sqrt(excess.size)
@@ -191,14 +199,18 @@ def worse_p_value(
 
 def _units(
     candidate: npt.ArrayLike, champion: npt.ArrayLike, blocks: npt.ArrayLike | None
-) -> tuple[Floats, Floats, int]:
-    """Return both losses by independent unit (row or block), and the degrees of freedom."""
+) -> tuple[Floats, Floats, Floats, int]:
+    """Return both losses and the rows by unit (row or block), and the degrees of freedom."""
     a, b = _pair(candidate, champion)
-    c, h = (a, b) if blocks is None else _totals(blocks, a, b)
+    c, h, sizes = a, b, np.ones(a.size)
+    if blocks is not None:
+        c, h = _totals(blocks, a, b)
+        sizes, _ = _totals(blocks, sizes, b)
     degrees = c.size - 1
     if np.isin([a, b], (0, 1)).all():
         c, h = np.append(c, [0.0, 1.0]), np.append(h, [1.0, 0.0])
-    return c, h, degrees
+        sizes = np.append(sizes, [1.0, 1.0])
+    return c, h, sizes, degrees
 
 
 def _pair(candidate: npt.ArrayLike, champion: npt.ArrayLike) -> tuple[Floats, Floats]:

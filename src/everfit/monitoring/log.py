@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -11,8 +12,9 @@ import polars as pl
 
 from everfit.data import encode_frame
 from everfit.errors import Conflict, Invalid, Overloaded, Problem, RowsInvalid
-from everfit.kernel import Journal, Position, Workspace, frames
+from everfit.kernel import Journal, Position, Workspace, as_utc, frames
 from everfit.monitoring.model import LabelReceipt
+from everfit.registry import champion, list_versions
 
 UTC_TIME = pl.Datetime("us", "UTC")
 # The columns of a logged prediction beside its inputs, which are called "in.<name>".
@@ -40,6 +42,8 @@ REQUEST_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
 }
 PREDICTIONS, REQUESTS, LABELS = "predictions", "requests", "labels"
 LABEL_WRITERS = 32
+# So many wrong labels are named; the rest are counted.
+MAX_PROBLEMS = 10
 
 Cursor = Mapping[str, Position]
 
@@ -97,27 +101,40 @@ def request_log(
 
 
 class LabelLog:
-    """One writer's way to hand in labels: opened once by a server or a replay, used often."""
+    """One writer's way to hand in labels: opened once by a server or a replay, used often.
+
+    ``numeric`` says whether the endpoint predicts quantities, so that its labels must be numbers;
+    None where that is not known.
+    """
 
     def __init__(
-        self, workspace: Workspace, endpoint: str, *, writer: str = "labels", durable: bool = True
+        self,
+        workspace: Workspace,
+        endpoint: str,
+        *,
+        writer: str = "labels",
+        durable: bool = True,
+        numeric: bool | None = None,
     ) -> None:
         self._clock = workspace.clock
+        self._numeric = numeric
         folder = log_folder(workspace, endpoint, LABELS)
         self._log = EndpointLog(folder, writer=writer, durable=durable)
 
-    def receive(self, frame: pl.DataFrame) -> LabelReceipt:
+    def receive(self, frame: pl.DataFrame, *, numeric: bool | None = None) -> LabelReceipt:
         """Take in labels: ``label``, with ``id`` or ``key``, and ``at`` (when it was true).
 
         They are on disk on return and join their predictions at the next sweep. Sending a label
         again changes nothing; another label for the same prediction corrects the first.
+        ``numeric``, if given, stands in the place of what the log was opened with.
 
         Raises
         ------
         RowsInvalid
-            If rows lack a label, or name no prediction.
+            Naming the rows that lack a label or have one that does not fit, name no prediction,
+            or have a time that cannot be read.
         """
-        checked = _check_labels(frame)
+        checked = _check_labels(frame, numeric=self._numeric if numeric is None else numeric)
         now = pl.lit(self._clock.now()).cast(UTC_TIME)
         self._log.append(checked.with_columns(at=pl.col("at").fill_null(now)))
         return LabelReceipt(accepted=checked.height)
@@ -134,10 +151,14 @@ class LabelLog:
 
 
 def receive_labels(workspace: Workspace, endpoint: str, frame: pl.DataFrame) -> LabelReceipt:
-    """Take in labels of an endpoint's predictions; see `LabelLog.receive`."""
+    """Take in labels of an endpoint's predictions; see `LabelLog.receive`.
+
+    They must be numbers where the version that answers, or else the newest, predicts numbers.
+    """
+    numeric = _is_numeric(workspace, endpoint)
     for number in range(LABEL_WRITERS):
         try:
-            log = LabelLog(workspace, endpoint, writer=f"labels-{number}")
+            log = LabelLog(workspace, endpoint, writer=f"labels-{number}", numeric=numeric)
         except Conflict:
             continue  # A server or another command is using this name; the next one is as good.
         with log:
@@ -148,47 +169,121 @@ def receive_labels(workspace: Workspace, endpoint: str, frame: pl.DataFrame) -> 
     )
 
 
-def _check_labels(frame: pl.DataFrame) -> pl.DataFrame:
-    problems = []
+def _is_numeric(workspace: Workspace, endpoint: str) -> bool | None:
+    """Return whether the endpoint's labels are numbers, or None if it has no version yet."""
+    with workspace.reading() as tx:
+        version = champion(tx, endpoint)
+        version = version or next(reversed(list_versions(tx, endpoint)), None)
+    return None if version is None else version.signature.task == "regression"
+
+
+def _check_labels(frame: pl.DataFrame, *, numeric: bool | None) -> pl.DataFrame:
+    """Return ``id``, ``key``, ``label`` and ``at`` of every row, or raise RowsInvalid."""
     if "label" not in frame.columns or not {"id", "key"} & set(frame.columns):
-        problems.append(
-            Problem(
-                path="columns",
-                found=", ".join(frame.columns) or "none",
-                remedy="send `label` with `id` or `key`, and `at` if you know it",
-            )
+        raise _refused(
+            "columns",
+            ", ".join(frame.columns) or "none",
+            "send `label` with `id` or `key`, and `at` if you know it",
         )
-        raise RowsInvalid.of("labels", problems, hint="Nothing was kept; send them again.")
-    named: list[pl.Expr] = [
-        pl.col(name).cast(pl.String) for name in ("id", "key") if name in frame.columns
-    ]
-    absent = [pl.lit(None, pl.String).alias(n) for n in ("id", "key") if n not in frame.columns]
-    label = pl.col("label").fill_nan(None) if frame["label"].dtype.is_float() else pl.col("label")
-    checked = frame.select(*named, *absent, label, at=_moments(frame))
-    bad = checked.with_row_index("row").filter(
-        pl.col("label").is_null() | (pl.col("id").is_null() & pl.col("key").is_null())
-    )
-    for row in bad.head(10).iter_rows(named=True):
-        found = "no label" if row["label"] is None else "neither id nor key"
-        problems.append(
-            Problem(path=f"rows[{row['row']}]", found=found, remedy="give it or leave the row out")
+    names = {
+        name: frame[name].cast(pl.String)
+        if name in frame.columns
+        else pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+        for name in ("id", "key")
+    }
+    label = as_numbers(frame["label"]) if numeric else frame["label"]
+    label = label.fill_nan(None) if label.dtype.is_float() else label
+    checked = pl.DataFrame({**names, "label": label, "at": _moments(frame)})
+    bad = [problem for row in _suspects(frame, checked) for problem in _row_problems(*row)]
+    if bad:
+        rest = f" {len(bad) - MAX_PROBLEMS} more are not listed." if len(bad) > MAX_PROBLEMS else ""
+        raise RowsInvalid.of(
+            "labels",
+            bad[:MAX_PROBLEMS],
+            hint=f"Of {frame.height} rows nothing was kept; correct them and send all again.{rest}",
         )
-    if problems:
-        hint = f"{bad.height} of {frame.height} rows are wrong; nothing was kept."
-        raise RowsInvalid.of("labels", problems, hint=hint)
     return checked
 
 
-def _moments(frame: pl.DataFrame) -> pl.Expr:
-    """Return ``at`` as UTC times; a time without a zone is UTC already."""
+def _refused(path: str, found: str, remedy: str) -> RowsInvalid:
+    problem = Problem(path=path, found=found, remedy=remedy)
+    return RowsInvalid.of("labels", [problem], hint="Nothing was kept; send them again.")
+
+
+Row = tuple[int, Mapping[str, object], Mapping[str, object]]
+
+
+def _suspects(frame: pl.DataFrame, checked: pl.DataFrame) -> Iterator[Row]:
+    """Yield the number of every row that may be wrong, as it was given and as it was read."""
+    wrong = checked["label"].is_null() | (checked["id"].is_null() & checked["key"].is_null())
+    if "at" in frame.columns:
+        wrong |= checked["at"].is_null() & frame["at"].is_not_null()
+    suspects = checked.with_row_index("row").filter(wrong)
+    for read in suspects.iter_rows(named=True):
+        yield read["row"], frame.row(read["row"], named=True), read
+
+
+def _row_problems(
+    number: int, given: Mapping[str, object], read: Mapping[str, object]
+) -> list[Problem]:
+    """Return what is wrong with one row; a time that was not given is not."""
+    path, found = f"rows[{number}]", []
+    if read["label"] is None:
+        nothing = given["label"] is None or given["label"] != given["label"]
+        said, remedy = "no label", "give it or leave the row out"
+        if not nothing:
+            said, remedy = f"the label {_short(given['label'])}", "give a finite number"
+        found.append(Problem(path=path, found=said, remedy=remedy))
+    if read["id"] is None and read["key"] is None:
+        remedy = "give one or leave the row out"
+        found.append(Problem(path=path, found="neither id nor key", remedy=remedy))
+    if read["at"] is None and given.get("at") is not None:
+        said = f"the time {_short(given['at'])}"
+        found.append(Problem(path=path, found=said, remedy="write 2026-01-31T12:00:00Z"))
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def as_numbers(labels: pl.Series) -> pl.Series:
+    """Return labels as finite numbers, null where one is none.
+
+    Examples
+    --------
+    >>> as_numbers(pl.Series(["3.5", " 4 ", "abc", "inf"])).to_list()
+    [3.5, 4.0, None, None]
+    >>> as_numbers(pl.Series([True])).to_list()
+    [None]
+    """
+    if labels.dtype in (pl.String, pl.Categorical, pl.Enum):
+        labels = labels.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
+    elif not labels.dtype.is_numeric():
+        return pl.repeat(None, len(labels), dtype=pl.Float64, eager=True)
+    return labels.set(~labels.is_finite(), None) if labels.dtype.is_float() else labels
+
+
+def _moments(frame: pl.DataFrame) -> pl.Series:
+    """Return ``at`` as UTC times, null where it says none; one without a zone is UTC already."""
     if "at" not in frame.columns:
-        return pl.lit(None, UTC_TIME)
-    dtype = frame.schema["at"]
-    if dtype == pl.String:
-        return pl.col("at").str.to_datetime(time_unit="us", time_zone="UTC")
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
-        return pl.col("at").dt.replace_time_zone("UTC").cast(UTC_TIME)
-    return pl.col("at").cast(UTC_TIME)
+        return pl.repeat(None, frame.height, dtype=UTC_TIME, eager=True)
+    given = frame["at"]
+    if given.dtype == pl.String:
+        return pl.Series("at", [_moment(text) for text in given], UTC_TIME)
+    if isinstance(given.dtype, pl.Datetime) and given.dtype.time_zone is None:
+        return given.dt.replace_time_zone("UTC").cast(UTC_TIME)
+    if isinstance(given.dtype, pl.Datetime) or given.dtype in (pl.Date, pl.Null):
+        return given.cast(UTC_TIME)
+    raise _refused("at", f"a column of {given.dtype}", "write times such as 2026-01-31T12:00:00Z")
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else as_utc(datetime.fromisoformat(text.strip()))
+    except (ValueError, OverflowError):
+        return None
 
 
 def normalised(table: pl.DataFrame) -> pl.DataFrame:

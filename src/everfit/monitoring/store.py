@@ -245,7 +245,8 @@ def get_alert(tx: Transaction, alert_id: str) -> Alert:
     query = sa.select(tables.alerts).where(c.project == tx.project, c.id == alert_id)
     row = tx.connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"no alert {alert_id}", hint="List them with `everfit alerts`.")
+        hint = "`everfit status` lists the open ones with their ids."
+        raise NotFound(f"no alert {alert_id}", hint=hint)
     return _alert(row)
 
 

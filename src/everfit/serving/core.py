@@ -17,8 +17,9 @@ from everfit.deployment import serving_plan
 from everfit.errors import EverfitError, NoRelease
 from everfit.kernel import Workspace
 from everfit.monitoring import LabelLog, prediction_log
-from everfit.registry import FittedModel
+from everfit.registry import FittedModel, Signature
 from everfit.serving.combine import Scoring, answers, log_rows
+from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load
 from everfit.serving.model import Answers, Bounds
 from everfit.serving.numbering import PredictionIds
@@ -61,7 +62,8 @@ class ModelServer:
             # If a later log cannot be opened, the earlier ones are let go of.
             kept: _Kept = {"writer": writer, "durable": durable}
             self.traffic = opened.enter_context(Traffic(workspace, endpoint, **kept))
-            self.labels = opened.enter_context(LabelLog(workspace, endpoint, **kept))
+            labels = opened.enter_context(LabelLog(workspace, endpoint, **kept))
+            self.labels = ServedLabels(labels, lambda: self.signature)
             self._log = opened.enter_context(prediction_log(workspace, endpoint, **kept))
             self._opened = opened.pop_all()
         self._ids = PredictionIds()
@@ -90,6 +92,11 @@ class ModelServer:
                 endpoint=self.endpoint,
             )
         return self._loaded
+
+    @property
+    def signature(self) -> Signature | None:
+        """Return the signature that rows and labels must fit, or None before the first release."""
+        return None if self._loaded is None else self._loaded.signature
 
     def refresh(self) -> None:
         """Take up the endpoint's present plan, if it has changed.

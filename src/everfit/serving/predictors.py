@@ -51,8 +51,11 @@ class LocalPredictor:
         return pl.DataFrame({"id": answers.ids, "prediction": answers.predictions})
 
     def label(self, labels: pl.DataFrame) -> None:
-        """Hand in labels: columns ``id`` or ``key``, ``label`` and perhaps ``at``."""
-        self.server.labels.receive(labels)
+        """Hand in labels: columns ``id`` or ``key``, ``label`` and perhaps ``at``.
+
+        They may be of classes that the model does not know: history holds the truth.
+        """
+        self.server.labels.receive(labels, new_classes=True)
 
     def refresh(self) -> None:
         """Take up the present plan."""

@@ -13,13 +13,14 @@ from typing import Self
 
 import uvicorn
 
-from everfit.errors import Conflict, EverfitError, Refused, Unavailable
+from everfit.errors import Conflict, EverfitError, Invalid, Refused, Unavailable
 from everfit.kernel import Workspace
 from everfit.serving.app import App
 from everfit.serving.core import ModelServer
 from everfit.serving.model import Bounds
 
 DRAIN_SECONDS = 30
+MAX_PORT = 65_535
 
 
 class HttpServer:
@@ -96,6 +97,8 @@ def serve(
         If ``host`` is no loopback address, or this user may not listen on the port.
     Conflict
         If the port is in use.
+    Invalid
+        If there is no such port.
     """
     with listen(host, port) as listening:
         server = HttpServer(workspace, endpoints, writer=f"server-{port}")
@@ -136,6 +139,12 @@ def listen(host: str, port: int) -> socket.socket:
             f"{host} can be reached from other machines, and this server asks nobody who they are",
             hint="Use 127.0.0.1, and put a proxy with access control in front of it.",
             host=host,
+        )
+    if not 0 <= port <= MAX_PORT:
+        raise Invalid(
+            f"{port} is no port",
+            hint=f"Choose one from 1 to {MAX_PORT} with --port; those below 1024 need rights.",
+            port=port,
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
