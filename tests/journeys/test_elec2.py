@@ -24,7 +24,7 @@ truth: {arrives: 1d}
 train: {candidates: {linear: {}, boosting: {}}, metric: accuracy}
 gate: [{better: {margin: 0%, confidence: 95%}}]
 rollout: shadow 7d -> 25% -> 100%
-monitor: {window: 7d}
+monitor: {window: 1d}
 retrain: {when: [every 8w, quality worse], at_most: {per_day: 1, cooldown: 28d}}
 """
 SINCE, UNTIL = datetime(1996, 8, 6, tzinfo=UTC), datetime(1997, 11, 4, tzinfo=UTC)
