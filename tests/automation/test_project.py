@@ -69,18 +69,18 @@ def table(folder: Path) -> Path:
 def test_a_started_project_is_valid_and_never_overwritten(tmp_path: Path) -> None:
     data = table(tmp_path)
     folder = tmp_path / "project"
-    started = start_project(folder, data=data, target="y", time=None, task=None)
+    started = start_project(folder, data=str(data), target="y", time=None, task=None)
     assert {file.name for file in started.files} == {"everfit.yaml", "pipeline.py"}
     _, schema = check_project(folder)
     assert schema is not None
     assert schema.target == "y"
     with pytest.raises(Conflict, match="exists already"):
-        start_project(folder, data=data, target="y", time=None, task=None)
+        start_project(folder, data=str(data), target="y", time=None, task=None)
 
 
 def test_init_leaves_out_what_gives_the_target_away(tmp_path: Path) -> None:
     started = start_project(
-        tmp_path / "project", data=table(tmp_path), target="y", time=None, task=None
+        tmp_path / "project", data=str(table(tmp_path)), target="y", time=None, task=None
     )
     # y = 2 b + a to the letter.
     assert {name for leak in started.leaks for name in leak.columns} == {"a", "b"}

@@ -10,7 +10,8 @@ import pytest
 
 from everfit.deployment import Release, ReleaseState, parse_rollout
 from everfit.monitoring import Alert, AlertKind, Quality, Window
-from everfit.monitoring.metrics import Metric, Record, Spent, measure, uplifts
+from everfit.monitoring.metrics import Metric, Record, measure, uplifts
+from everfit.training import Spent
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -23,7 +24,7 @@ NOTHING = Record(
     requests=None,
     predictions=0,
     delays_seconds=None,
-    spent=Spent(trainings=0, cost=0.0, cpu_seconds=0.0, wall_seconds=0.0, peak_bytes=0.0),
+    spent=Spent(steps=0, cost=0.0, cpu_seconds=0.0, wall_seconds=0.0, peak_bytes=0),
     currency="EUR",
     price_per_cpu_hour=0.04,
 )
@@ -128,7 +129,7 @@ def test_latency_is_that_of_answered_requests() -> None:
 
 
 def test_cost_is_trainings_and_serving_per_thousand_predictions() -> None:
-    spent = Spent(trainings=2, cost=0.5, cpu_seconds=30.0, wall_seconds=60.0, peak_bytes=2.0**20)
+    spent = Spent(steps=2, cost=0.5, cpu_seconds=30.0, wall_seconds=60.0, peak_bytes=2**20)
     asked = requests((200, 3_600_000.0))
     record = replace(NOTHING, requests=asked, predictions=2_000, spent=spent)
     found = named(record)

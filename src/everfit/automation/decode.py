@@ -35,6 +35,7 @@ from everfit.automation.model import (
 from everfit.data import How, Role, Segregation, Task, parse_expectations
 from everfit.deployment import RollbackRules, parse_rollback, parse_rollout
 from everfit.errors import PolicyInvalid, Problem
+from everfit.kernel import parse_every
 from everfit.training import CandidateSpec, check_candidates
 
 FILE = "everfit.yaml"
@@ -48,22 +49,25 @@ WHEN = ("monthly", "quality worse", "drift that matters")
 CALENDAR = ("hourly", "daily", "weekly", "monthly")
 
 
-def decode(content: str, *, functions: Collection[str] = ()) -> Policy:
+def decode(content: str, *, functions: Collection[str] = (), currency: str | None = None) -> Policy:
     """Return the policy written in ``content``.
 
-    ``functions`` are the names of the project's own trainers, which ``train.candidates`` may use.
+    ``functions`` are the names of the project's own trainers, which ``train.candidates`` may use;
+    ``currency`` is that of the price table, which a budget has to be in.
 
     Raises
     ------
     PolicyInvalid
         Listing every problem, each with its path and line, what was found and what to write.
     """
-    policy, problems = parse(content, functions=functions)
+    policy, problems = parse(content, functions=functions, currency=currency)
     refuse(problems)
     return policy
 
 
-def parse(content: str, *, functions: Collection[str] = ()) -> tuple[Policy, list[Problem]]:
+def parse(
+    content: str, *, functions: Collection[str] = (), currency: str | None = None
+) -> tuple[Policy, list[Problem]]:
     """Return the policy, with defaults where it is wrong, and every problem of it.
 
     Raises
@@ -72,7 +76,15 @@ def parse(content: str, *, functions: Collection[str] = ()) -> tuple[Policy, lis
         If ``content`` is not YAML.
     """
     document = read(content, name=FILE)
-    return _policy(document, functions), document.problems
+    policy = _policy(document, functions)
+    budget = policy.retrain.at_most
+    if budget.cost_per_week is not None and currency not in (None, budget.currency):
+        document.problem(
+            "retrain.at_most.cost_per_week",
+            f"{budget.cost_per_week:g} {budget.currency}",
+            f"write it in {currency}, in which costs are counted (`currency` in the settings)",
+        )
+    return policy, document.problems
 
 
 def refuse(problems: Sequence[Problem]) -> None:
@@ -230,8 +242,8 @@ def _split(section: Section) -> Segregation:
     policy = dataclasses.replace(
         default,
         how=section.take("how", _how, default.how),
-        validation=section.take("validation", units.share, default.validation),
-        test=section.take("test", units.share, default.test),
+        validation=section.take("validation", units.part, default.validation),
+        test=section.take("test", units.part, default.test),
         key=key,
         seed=section.take("seed", _whole, default.seed),
         embargo=section.take("embargo", units.duration, default.embargo),
@@ -256,15 +268,16 @@ def _rollout(value: Any) -> Any:
 
 
 def _rollback(document: Document, value: Any, task: Task) -> RollbackRules:
+    labels = task is not Task.CLUSTERING
     if value is None:
-        value = {
-            "now": ["errors > 1%"],
-            "later": [f"{METRICS[task][0]} worse than champion, confidence 95%"],
-        }
+        later = f"{METRICS[task][0]} worse than champion, confidence 95%"
+        value = {"now": ["errors > 1%"], "later": [later] if labels else []}
     if not isinstance(value, Mapping):
         document.problem("rollback", value, "write {now: [errors > 1%], later: [...]}")
         value = {}
     later = value.get("later")
+    if later and not labels:
+        document.problem("rollback.later", later, "leave it out: no label tells a cluster wrong")
     if isinstance(later, list):
         # `[mae worse than champion, confidence 95%]` is one rule: YAML splits it at the comma.
         value = {**value, "later": ", ".join(map(str, later))}
@@ -301,7 +314,7 @@ def _trigger(words: str) -> Trigger:
     if words in CALENDAR:
         return Trigger(words=words, kind=TriggerKind.SCHEDULE, every=words)
     if match := re.fullmatch(r"every (\S+)", words):
-        units.duration(match[1])
+        parse_every(match[1])
         return Trigger(words=words, kind=TriggerKind.SCHEDULE, every=match[1])
     if match := re.fullmatch(r"new_rows\s*>=\s*(\S+)", words):
         return Trigger(words=words, kind=TriggerKind.NEW_ROWS, rows=units.count(match[1]))

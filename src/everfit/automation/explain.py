@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from everfit.automation.model import Policy, TriggerKind
 from everfit.automation.units import words
 from everfit.deployment import Measure, RollbackRules, describe_rollout
-from everfit.evaluation import Approve, Better, Fair, Fast, Gate, NoWorse
+from everfit.evaluation import Approve, Better, Fair, Fast, Gate, NoWorse, Sufficient
 
 
 def explain(policy: Policy) -> list[str]:
@@ -19,7 +21,7 @@ def explain(policy: Policy) -> list[str]:
         f"{policy.model} ({policy.task}) {aim} from {data.source}.{excluded}",
         f"The truth of a prediction is expected {words(policy.truth.arrives)} after it.",
         f"Trained: {names}; the best by {train.metric} on validation rows goes on.{trials}",
-        *(f"Gate: {_gate(gate)}" for gate in policy.gates),
+        *(f"Gate: {_gate(gate)}" for gate in _judged(policy.gates)),
         f"A version that passes every gate rolls out: {describe_rollout(policy.rollout)}.",
         "Each step of a rollout waits for its evidence.",
         f"Rolled back: {_rollback(policy.rollback)}.",
@@ -34,6 +36,12 @@ def explain(policy: Policy) -> list[str]:
             else "."
         ),
     ]
+
+
+def _judged(gates: Sequence[Gate]) -> Sequence[Gate]:
+    """Return the gates with the one on sufficiency, which is judged whether it is named or not."""
+    named = any(isinstance(gate, Sufficient) for gate in gates)
+    return gates if named else [*gates, Sufficient()]
 
 
 def _rollback(rules: RollbackRules) -> str:
@@ -76,7 +84,14 @@ def _gate(gate: Gate) -> str:
             "than the champion."
         )
     if isinstance(gate, Fair):
-        return f"fair across {', '.join(gate.across)}."
+        bounds = {
+            "share of true cases found": gate.equal_opportunity,
+            "share of rows chosen": gate.demographic_parity,
+        }
+        said = [f"{name} {b[0]:g} to {b[1]:g} times" for name, b in bounds.items() if b]
+        return (
+            f"fair across {', '.join(gate.across)}: {' and '.join(said)} that of the largest group."
+        )
     if isinstance(gate, Fast):
         return f"95% of single predictions take at most {gate.p95_ms:g} ms."
     if isinstance(gate, Approve):

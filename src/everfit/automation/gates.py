@@ -15,7 +15,7 @@ def decode_gates(document: Document, value: Any) -> tuple[Gate, ...]:
     """Return the gates of the policy, or the default ones where it names none."""
     if value is None:
         return default_gates()
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not value:
         document.problem("gate", value, "write a list of gates, such as - better: {margin: 1%}")
         return ()
     found = [_gate(document, item, f"gate[{i}]") for i, item in enumerate(value)]
@@ -104,16 +104,9 @@ def _approve(section: Section) -> Gate:
 def _sufficient(section: Section) -> Gate:
     default = Sufficient()
     return Sufficient(
-        share=section.take("share", _part, default.share),
-        relative=section.take("relative", _part, default.relative),
+        share=section.take("share", units.part, default.share),
+        relative=section.take("relative", units.part, default.relative),
     )
-
-
-def _part(value: Any) -> float:
-    found = units.share(value)
-    if not found > 0:
-        raise ValueError("write a share above 0%, such as 25%")
-    return found
 
 
 def confidence(value: Any) -> float:

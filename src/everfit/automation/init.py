@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import yaml
 
 from everfit.automation.decode import FILE, METRICS
 from everfit.automation.project import PIPELINE
 from everfit.data import Leak, Schema, Source, Task, collect, find_leaks, infer_schema, prepare
 from everfit.errors import Conflict
+from everfit.kernel import load_settings
 
 # The shortest window that holds so many rows is the one to watch by.
 ROWS_PER_WINDOW = 20
@@ -46,9 +50,11 @@ class Started:
 
 
 def start_project(
-    folder: Path, *, data: Path, target: str | None, time: str | None, task: Task | None
+    folder: Path, *, data: str, target: str | None, time: str | None, task: Task | None
 ) -> Started:
     """Write ``everfit.yaml`` and ``pipeline.py`` for the table ``data`` into ``folder``.
+
+    ``data`` is a file, or a table of a database written ``URL#table``.
 
     Raises
     ------
@@ -60,13 +66,15 @@ def start_project(
     policy = folder / FILE
     if policy.exists():
         raise Conflict(f"{policy} exists already", hint="Remove it first, or choose another DIR.")
-    frame = collect(Source(location=str(data.resolve()), query=None), base=folder)
+    location = data if "://" in data else str(Path(data).resolve())
+    most = load_settings(folder).max_columns
+    frame = collect(Source(location=location, query=None), base=folder, max_columns=most)
     schema = infer_schema(frame, target=target, time=time, task=task)
     prepared = prepare(frame, schema)
     leaks = tuple(find_leaks(prepared, schema))
     folder.mkdir(parents=True, exist_ok=True)
     window = _window(prepared, schema.time)
-    policy.write_text(_policy_text(folder, data, schema, leaks, window), encoding="utf-8")
+    policy.write_text(_policy_text(folder, location, schema, leaks, window), encoding="utf-8")
     files = [policy]
     if not (folder / PIPELINE).exists():
         (folder / PIPELINE).write_text(STEPS, encoding="utf-8")
@@ -89,20 +97,19 @@ def _window(rows: pl.DataFrame, time: str | None) -> str:
 
 
 def _policy_text(
-    folder: Path, data: Path, schema: Schema, leaks: Sequence[Leak], window: str
+    folder: Path, location: str, schema: Schema, leaks: Sequence[Leak], window: str
 ) -> str:
-    name = "".join(c if c.isalnum() else "-" for c in data.stem.lower()).strip("-") or "model"
     lines = [
-        f"model: {name}",
+        f"model: {_quoted(_model_name(location))}",
         f"task: {schema.task}",
         "data:",
-        f"  source: {_relative(data, folder)}",
+        f"  source: {_quoted(_relative(location, folder))}",
     ]
     if schema.target:
         lines.append(f"  target: {_quoted(schema.target)}")
     if schema.time:
         lines.append(f"  time: {_quoted(schema.time)}")
-    lines += [f"  # {leak.reason}" for leak in leaks]
+    lines += [f"  # {' '.join(leak.reason.split())}" for leak in leaks]
     unused = [column for leak in leaks for column in leak.columns]
     if unused:
         lines.append(f"  exclude: [{', '.join(_quoted(c) for c in dict.fromkeys(unused))}]")
@@ -129,11 +136,22 @@ def _candidates() -> str:
     return "linear: {}, forest: {}, boosting: {}"
 
 
-def _relative(data: Path, folder: Path) -> str:
+def _model_name(location: str) -> str:
+    """Return a name that may be part of an address, taken from the table's."""
+    stem = re.split(r"[/#]", location)[-1] if "://" in location else Path(location).stem
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:64].strip("-") or "model"
+
+
+def _relative(location: str, folder: Path) -> str:
     """Return the path as it should stand in a file that may move together with its data."""
-    return _quoted(Path(os.path.relpath(data.resolve(), folder.resolve())).as_posix())
+    if "://" in location:
+        return location
+    return Path(os.path.relpath(location, folder.resolve())).as_posix()
 
 
 def _quoted(value: str) -> str:
-    plain = value.replace("_", "").replace("-", "").replace("/", "").replace(".", "")
-    return value if plain.isalnum() and not plain.isdigit() else f'"{value}"'
+    """Return a text as YAML takes it, in quotes where it would be anything else without."""
+    plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./-]*", value)
+    if plain and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)

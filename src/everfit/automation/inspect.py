@@ -29,13 +29,16 @@ def check_project(folder: Path) -> tuple[Policy, Schema | None]:
     """
     content = policy_text(folder)
     pipeline, problems = _pipeline(folder, content)
-    policy, found = parse(content, functions=set(pipeline.steps) if pipeline else ())
+    settings = load_settings(folder)
+    policy, found = parse(
+        content, functions=set(pipeline.steps) if pipeline else (), currency=settings.currency
+    )
     problems += found
     if not policy.data.source or (pipeline and OWN_ROWS & set(pipeline.steps)):
         refuse(problems)
         return policy, None
     try:
-        schema = _schema(folder, policy, problems)
+        schema = _schema(folder, policy, problems, settings.max_columns)
     except EverfitError as error:
         if not problems:
             raise
@@ -56,12 +59,13 @@ def _pipeline(folder: Path, content: str) -> tuple[Pipeline | None, list[Problem
         return None, list(error.problems) or [whole]
 
 
-def _schema(folder: Path, policy: Policy, problems: list[Problem]) -> Schema | None:
+def _schema(
+    folder: Path, policy: Policy, problems: list[Problem], max_columns: int
+) -> Schema | None:
     """Return the schema; columns that the data do not have are added to ``problems``."""
     data = policy.data
-    most = load_settings(folder).max_columns
     source = Source(location=data.source, query=data.query)
-    frame = collect(source, base=folder, max_columns=most)
+    frame = collect(source, base=folder, max_columns=max_columns)
     problems += [
         Problem(
             path=path, found=f"the unknown column {name!r}", remedy=choices(name, frame.columns)

@@ -21,6 +21,8 @@ from everfit.deployment import (
     Decision,
     advance,
     current_release,
+    guard,
+    live_release,
     serving_plan,
     start_release,
 )
@@ -39,9 +41,16 @@ from everfit.kernel import (
     list_jobs,
     next_time,
 )
-from everfit.monitoring import Monitor, SweepResult, alerts, evidence, matured, matured_count
+from everfit.monitoring import (
+    LiveWatch,
+    Monitor,
+    SweepResult,
+    alerts,
+    evidence,
+    matured,
+    matured_count,
+)
 from everfit.registry import ModelVersion, champion, get_version, load_package
-from everfit.tracking import list_runs, metrics
 from everfit.training import (
     EXTRA_TIME,
     Progress,
@@ -49,6 +58,7 @@ from everfit.training import (
     TrainingResult,
     load_value,
     quiet,
+    spent,
     store_value,
     train,
 )
@@ -58,6 +68,9 @@ RETRAIN, GATE = "retrain", "gate"
 PROFILE_MAKER = "everfit.monitoring.profile:profiled"
 LIVE = (JobState.QUEUED, JobState.RUNNING)
 WEEK = timedelta(days=7)
+# How often the logs are swept: so often in a window, but no more seldom than that.
+SWEEPS_PER_WINDOW = 500
+LONGEST_PAUSE, ROLLING_PAUSE = timedelta(minutes=1), timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +91,8 @@ class Loop:
         self.progress = progress
         self.endpoint = project.policy.model
         self.monitor = Monitor(project.workspace, self.endpoint, project.monitor_config())
+        self.watch = LiveWatch(project.workspace, self.endpoint)
+        self.swept_at: datetime | None = None
 
     @property
     def workspace(self) -> Workspace:
@@ -94,9 +109,27 @@ class Loop:
         self.take_up_policy()
         with self.workspace.reading() as tx:
             released = serving_plan(tx, self.endpoint) is not None
-        swept = self.monitor.sweep(self.workspace.clock.now()) if released else None
+        swept = self.sweep() if released else None
         rollout = self.move_rollout() if released else None
+        if swept is not None and rollout is None:
+            rollout = self.guard()
         return Tick(swept=swept, rollout=rollout, fired=self.fire() if released else None)
+
+    def sweep(self) -> SweepResult | None:
+        """Take in what the logs hold, unless that was done a moment ago."""
+        now = self.workspace.clock.now()
+        if self.swept_at is not None and now < self.swept_at + self._pause():
+            return None
+        found = self.monitor.sweep(now)
+        self.swept_at = now
+        return found
+
+    def _pause(self) -> timedelta:
+        """Return how long to leave the logs alone: each sweep seals a part that is read later."""
+        with self.workspace.reading() as tx:
+            rolling = current_release(tx, self.endpoint) is not None
+        longest = ROLLING_PAUSE if rolling else LONGEST_PAUSE
+        return min(self.project.policy.monitor.window / SWEEPS_PER_WINDOW, longest)
 
     def take_up_policy(self) -> None:
         """Read policy and pipeline again where they have changed; what is wrong changes nothing."""
@@ -107,7 +140,8 @@ class Loop:
             digest = project_digest(project.folder)
             if digest == project.digest:
                 return
-            policy, pipeline = read_policy(project.folder)
+            currency = self.workspace.settings.currency
+            policy, pipeline = read_policy(project.folder, currency=currency)
         except EverfitError as error:
             log.warning("%s keeps its policy: %s %s", self.endpoint, error.message, error.hint)
             return
@@ -123,7 +157,7 @@ class Loop:
         while not stop.is_set():
             try:
                 self.tick()
-            except StaleRevision:
+            except Conflict:
                 log.info("another process moved %s first", self.endpoint)
             except Exception:
                 # Every tick starts from what is stored: the next one repeats what this one left.
@@ -139,6 +173,17 @@ class Loop:
             found = evidence(self.workspace, tx, self.endpoint, release)
         with self.workspace.transaction() as tx:
             return advance(tx, release.id, found, self.project.policy.rollback)
+
+    def guard(self) -> Decision | None:
+        """Take the live version back if it is proven to break a rule that acts at once."""
+        rules = self.project.policy.rollback
+        with self.workspace.reading() as tx:
+            release = live_release(tx, self.endpoint)
+            if release is None or not rules.now:
+                return None
+            found = self.watch.evidence(tx, release)
+        with self.workspace.transaction() as tx:
+            return guard(tx, self.endpoint, found, rules, version=release.version)
 
     def fire(self) -> Firing | None:
         """Start a retraining if a trigger asks for it and its limits allow."""
@@ -168,8 +213,7 @@ class Loop:
     def _cost_since(self, tx: Transaction, since: datetime) -> float:
         if self.project.policy.retrain.at_most.cost_per_week is None:
             return 0.0
-        runs = [run for run in list_runs(tx, kind="training") if run.started_at >= since]
-        return sum(metrics(tx, run.id).get("cost", 0.0) for run in runs)
+        return spent(tx, since=since, until=tx.now).cost
 
     def _under_way(self, tx: Transaction) -> str | None:
         for job in list_jobs(tx, states=LIVE):
@@ -182,10 +226,11 @@ class Loop:
         """Train what the policy declares; the last transaction also queues the gate."""
         self.take_up_policy()
         as_of = datetime.fromisoformat(lease.job.payload["as_of"])
+        author = lease.job.payload["actor"]
         request = self.project.training_request(as_of=as_of, feedback=self._feedback(as_of))
 
         def finish(tx: Transaction, result: TrainingResult) -> None:
-            queue_gate(tx, result.version.number, result.test, time=result.time)
+            queue_gate(tx, result.version.number, result.test, time=result.time, author=author)
             lease.finish(tx, {"version": result.version.number, "run": result.run_id})
 
         train(
@@ -214,9 +259,10 @@ class Loop:
         number, test = lease.job.payload["version"], lease.job.payload["test"]
         rows: pl.DataFrame = load_value(workspace, test)
         with workspace.reading() as tx:
-            trial = _Trial(
+            trial = _Case(
                 version=get_version(tx, self.endpoint, number),
                 champion=champion(tx, self.endpoint),
+                author=lease.job.payload["author"],
                 approvals=[approval.person for approval in approvals(tx, self.endpoint, number)],
             )
         verdicts = self._judge(trial, rows, time=lease.job.payload["time"])
@@ -233,13 +279,15 @@ class Loop:
                 champion=trial.champion.number if trial.champion else None,
                 verdicts=verdicts,
                 rows=rows,
+                gates=self.project.policy.gates,
+                metric=self.project.policy.train.metric,
             )
             if report.outcome is Outcome.PASS:
                 steps = self.project.policy.rollout
                 start_release(tx, endpoint=self.endpoint, version=number, steps=steps)
             lease.finish(tx, {"report": report.id, "outcome": report.outcome})
 
-    def _judge(self, trial: _Trial, rows: pl.DataFrame, *, time: str | None) -> tuple[Verdict, ...]:
+    def _judge(self, trial: _Case, rows: pl.DataFrame, *, time: str | None) -> tuple[Verdict, ...]:
         policy, best = self.project.policy, trial.champion
         return evaluate(
             load_package(self.workspace, trial.version),
@@ -250,17 +298,18 @@ class Loop:
             gates=policy.gates,
             metric=policy.train.metric,
             approvals=trial.approvals,
-            author=self.workspace.settings.actor,
+            author=trial.author,
             champion_name=f"champion v{best.number}" if best else "the champion",
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Trial:
-    """Who is judged against whom, and who approved it."""
+class _Case:
+    """Who is judged against whom, who asked for it to be trained, and who approved it."""
 
     version: ModelVersion
     champion: ModelVersion | None
+    author: str
     approvals: Sequence[str]
 
 
@@ -273,7 +322,8 @@ def start_retraining(
         live = [job for job in list_jobs(tx, states=LIVE) if job.kind == RETRAIN]
         if live:
             return live[0]
-        job = enqueue(tx, RETRAIN, {"as_of": tx.now.isoformat(), "reason": reason}, key=model)
+        payload = {"as_of": tx.now.isoformat(), "reason": reason, "actor": actor}
+        job = enqueue(tx, RETRAIN, payload, key=model)
         tx.record("trigger-fired", job.id, actor, reason=reason, trigger=trigger, model=model)
     return job
 
@@ -300,12 +350,15 @@ def queue_judgement(tx: Transaction, model: str, version: int) -> Job:
             hint="Train it with `everfit run`, which holds rows out and queues the judgement.",
         )
     payload = jobs[-1].payload
-    return queue_gate(tx, version, payload["test"], time=payload["time"])
+    return queue_gate(tx, version, payload["test"], time=payload["time"], author=payload["author"])
 
 
-def queue_gate(tx: Transaction, version: int, test: str, *, time: str | None) -> Job:
-    """Put the judgement of ``version`` on the held-out rows ``test`` into the queue."""
-    payload = {"version": version, "test": test, "time": time}
+def queue_gate(tx: Transaction, version: int, test: str, *, time: str | None, author: str) -> Job:
+    """Put the judgement of ``version`` on the held-out rows ``test`` into the queue.
+
+    ``author`` is who asked for the training, and may not approve it where the policy says so.
+    """
+    payload = {"version": version, "test": test, "time": time, "author": author}
     return enqueue(tx, GATE, payload, key=f"gate-{version}")
 
 

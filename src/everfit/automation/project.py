@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Project:
     workspace: Workspace
     digest: str
     pipeline: Path | None = None
-    history_ends: datetime | None = field(default=None)
+    history_ends: datetime | None = None
 
     def source(self) -> Source:
         """Return where training rows are collected from."""
@@ -79,8 +79,10 @@ class Project:
         )
 
 
-def read_policy(folder: Path) -> tuple[Policy, Pipeline | None]:
+def read_policy(folder: Path, *, currency: str | None = None) -> tuple[Policy, Pipeline | None]:
     """Return the policy of the project in ``folder`` and its own steps, if it has any.
+
+    ``currency`` is that of the price table.
 
     Raises
     ------
@@ -92,7 +94,8 @@ def read_policy(folder: Path) -> tuple[Policy, Pipeline | None]:
     content = policy_text(folder)
     path = folder / PIPELINE
     pipeline = load_pipeline(path, param_names(content)) if path.exists() else None
-    return decode(content, functions=set(pipeline.steps) if pipeline else ()), pipeline
+    functions = set(pipeline.steps) if pipeline else ()
+    return decode(content, functions=functions, currency=currency), pipeline
 
 
 def project_digest(folder: Path) -> str:
@@ -123,11 +126,12 @@ def open_project(
     folder: Path, *, clock: Clock | None = None, settings: Settings | None = None
 ) -> Project:
     """Open the project in ``folder`` for work."""
-    policy, pipeline = read_policy(folder)
+    settings = settings or load_settings(folder)
+    policy, pipeline = read_policy(folder, currency=settings.currency)
     return Project(
         folder=folder,
         policy=policy,
-        workspace=open_workspace(settings or load_settings(folder), clock=clock),
+        workspace=open_workspace(settings, clock=clock),
         digest=project_digest(folder),
         pipeline=pipeline.path if pipeline else None,
     )

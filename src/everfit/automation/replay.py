@@ -230,7 +230,8 @@ def read_history(project: Project) -> History:
         If the policy names no time or no target.
     """
     source = project.source()
-    frame = collect(source, base=project.folder)
+    most = project.workspace.settings.max_columns
+    frame = collect(source, base=project.folder, max_columns=most)
     data = project.policy.data
     schema = infer_schema(
         frame,

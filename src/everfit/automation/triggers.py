@@ -12,10 +12,7 @@ from everfit.automation.units import words
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the decision knows; ``*_alerts`` are ids of open alerts.
-
-    ``next_due`` holds, per schedule, the time at which it is due after the last start.
-    """
+    """What the decision knows; ``*_alerts`` are ids of open alerts, ``due`` words of schedules."""
 
     now: datetime
     last_started: datetime | None

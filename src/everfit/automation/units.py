@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+from everfit.kernel import parse_duration
+
 THOUSANDS = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
@@ -19,14 +20,10 @@ def duration(value: object) -> timedelta:
     """
     if isinstance(value, timedelta):
         return value
-    parts = str(value).split()
-    found = [re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", part) for part in parts]
-    if not parts or None in found:
-        raise ValueError("write a duration such as 30m, 12h, 1d or 2w")
-    seconds = sum(float(match[1]) * SECONDS[match[2]] for match in found if match)
-    if not seconds > 0:
-        raise ValueError("write a duration above zero")
-    return timedelta(seconds=seconds)
+    span = sum((parse_duration(part) for part in str(value).split()), timedelta())
+    if not span:
+        raise ValueError("write a duration above zero, such as 30m, 12h, 1d or 2w")
+    return span
 
 
 def share(value: object) -> float:
@@ -58,11 +55,25 @@ def count(value: object) -> int:
     >>> count("20k")
     20000
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", str(value).strip().replace("_", ""))
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)([kM]?)", str(value).strip().replace("_", ""))
     number = float(match[1]) * THOUSANDS[match[2]] if match else 0.0
     if isinstance(value, bool) or number < 1 or number != int(number):
         raise ValueError("write a whole number above 0, such as 200 or 20k")
     return int(number)
+
+
+def part(value: object) -> float:
+    """Return a share as `share` does, above zero.
+
+    Examples
+    --------
+    >>> part("25%")
+    0.25
+    """
+    found = share(value)
+    if not found > 0:
+        raise ValueError("write a share above 0%, such as 25%")
+    return found
 
 
 def money(value: object) -> tuple[float, str]:

@@ -125,7 +125,7 @@ def bad_candidate(loop: Loop) -> None:
             algorithm="a colleague's quick fix",
         )
         finish_run(tx, run.id, RunStatus.FINISHED)
-        queue_gate(tx, version.number, held_out, time="time")
+        queue_gate(tx, version.number, held_out, time="time", author="a colleague")
 
 
 def planted(*, seed: int = 0) -> pl.DataFrame:

@@ -28,11 +28,11 @@ def opened(folder: Path) -> Project:
 
 @click.command()
 @FOLDER
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="CSV or Parquet.")
+@click.option("--data", required=True, help="CSV, Parquet, or a database table as URL#TABLE.")
 @click.option("--target", help="The column to predict; without it rows are clustered.")
 @click.option("--time", help="The column that says when a row happened.")
 @click.option("--task", type=click.Choice(list(Task)), help="Inferred where it is not given.")
-def init(folder: Path, data: Path, target: str | None, time: str | None, task: str | None) -> None:
+def init(folder: Path, data: str, target: str | None, time: str | None, task: str | None) -> None:
     """Write a working project from a table.
 
     Infers the task, the time column and the role of every column, and shows them.
@@ -41,7 +41,7 @@ def init(folder: Path, data: Path, target: str | None, time: str | None, task: s
         folder, data=data, target=target, time=time, task=Task(task) if task else None
     )
     show.table(
-        f"{data.name}: {started.schema.task}",
+        f"{data.rpartition('/')[2]}: {started.schema.task}",
         ("column", "role", "because"),
         [(column.name, column.role, column.reason) for column in started.schema.columns],
     )

@@ -31,7 +31,9 @@ def label(table: Path, folder: Path) -> None:
     The names that the policy gives to the key and to the target are understood as well.
     """
     project = opened(folder)
-    rows = collect(Source(location=str(table.resolve()), query=None), base=folder)
+    source = Source(location=str(table.resolve()), query=None)
+    most = project.workspace.settings.max_columns
+    rows = collect(source, base=folder, max_columns=most)
     usual = {project.policy.truth.key: "key", project.policy.data.target: "label"}
     renamed = {own: name for own, name in usual.items() if own and name not in rows.columns}
     rows = rows.rename(renamed, strict=False)

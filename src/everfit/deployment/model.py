@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,12 @@ import numpy.typing as npt
 
 from everfit.errors import Conflict
 from everfit.evaluation import Outcome
+from everfit.kernel import UNIT_SECONDS, parse_duration
 
 Numbers = Mapping[str, float | int | str | None]
 
 ROLLOUT_FORM = "write steps such as 'shadow 1d -> 5% -> 25% -> 100%'"
 FIRST_DURATION = timedelta(days=1)
-UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-# Longer than anybody waits, and far from where adding to a date overflows.
-MAX_DURATION = timedelta(days=3_650)
 
 
 class StepKind(StrEnum):
@@ -93,34 +90,10 @@ def _parse_step(text: str, before: timedelta) -> RolloutStep:
     return RolloutStep(kind=kind, share=share, duration=duration)
 
 
-def parse_duration(text: str) -> timedelta:
-    """Return a duration of up to 10 years, written such as ``30m``, ``12h``, ``1d`` or ``2w``.
-
-    Raises
-    ------
-    ValueError
-        Saying what to write instead.
-
-    Examples
-    --------
-    >>> parse_duration("36h")
-    datetime.timedelta(days=1, seconds=43200)
-    """
-    match = re.fullmatch(r"\s*(\d+)([wdhms])\s*", text)
-    if match is None:
-        raise ValueError(f"{text!r} is no duration; write one such as 30m, 12h, 1d or 2w")
-    digits = match[1].lstrip("0") or "0"
-    # A number of so many digits is too long in any unit, and int() refuses one of thousands.
-    seconds = int(digits) * UNITS[match[2]] if len(digits) <= 10 else math.inf
-    if seconds > MAX_DURATION.total_seconds():
-        shown = text.strip() if len(text) <= 40 else f"{text.strip()[:37]}..."
-        raise ValueError(f"{shown!r} is more than 10 years; write a duration such as 1d or 2w")
-    return timedelta(seconds=seconds)
-
-
 def _duration_text(duration: timedelta) -> str:
     seconds = int(duration.total_seconds())
-    unit, size = next(item for item in UNITS.items() if seconds % item[1] == 0)
+    sizes = reversed(UNIT_SECONDS.items())
+    unit, size = next((unit, size) for unit, size in sizes if seconds % size == 0)
     return f"{seconds // size}{unit}" if seconds else "0s"
 
 

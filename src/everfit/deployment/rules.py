@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from everfit.deployment.model import Later, Limit, Measure, RollbackRules, parse_duration
+from everfit.deployment.model import Later, Limit, Measure, RollbackRules
 from everfit.errors import Problem
+from everfit.kernel import parse_duration
 
 NOW_FORM = "write 'errors > 1%' or 'p95_ms > 50'"
 LATER_FORM = "write 'mae worse than champion, confidence 95%'"

@@ -277,6 +277,11 @@ def current_release(tx: Transaction, endpoint: str) -> Release | None:
     return _rolling(_serving(tx, endpoint))
 
 
+def live_release(tx: Transaction, endpoint: str) -> Release | None:
+    """Return the release that answers at ``endpoint`` for good, or None before the first."""
+    return _live(_serving(tx, endpoint))
+
+
 def get_release(tx: Transaction, release_id: str) -> Release:
     """Return one release, or raise NotFound."""
     return store.get_release(tx, release_id)

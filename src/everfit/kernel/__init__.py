@@ -14,10 +14,12 @@ from everfit.kernel.ids import new_id, time_part
 from everfit.kernel.journal import Frame, Journal, Position, frames, trim
 from everfit.kernel.ledger import Break, Event, verify
 from everfit.kernel.schedule import (
+    UNIT_SECONDS,
     Schedule,
     enqueue_due,
     list_schedules,
     next_time,
+    parse_duration,
     parse_every,
     schedule,
     unschedule,
@@ -29,6 +31,7 @@ from everfit.kernel.worker import Handler, Lease, Worker
 from everfit.kernel.workspace import Transaction, Workspace, open_workspace
 
 __all__ = [
+    "UNIT_SECONDS",
     "Blobs",
     "Break",
     "Clock",
@@ -67,6 +70,7 @@ __all__ = [
     "new_id",
     "next_time",
     "open_workspace",
+    "parse_duration",
     "parse_every",
     "schedule",
     "time_part",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,8 +29,9 @@ schedules = sa.Table(
 )
 
 CALENDAR = ("hourly", "daily", "weekly", "monthly")
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-LONGEST = timedelta(days=3660)
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+# Longer than anybody waits, and far from where adding to a date overflows.
+LONGEST = timedelta(days=3_650)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,31 @@ class Schedule:
     kind: str
     payload: Mapping[str, Any]
     next_at: datetime
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return a duration of up to ten years, written such as ``30m``, ``12h``, ``1d`` or ``2w``.
+
+    Raises
+    ------
+    ValueError
+        Saying what to write instead.
+
+    Examples
+    --------
+    >>> parse_duration("36h")
+    datetime.timedelta(days=1, seconds=43200)
+    """
+    match = re.fullmatch(r"\s*([0-9]+)([smhdw])\s*", text)
+    shown = text.strip() if len(text) <= 40 else f"{text.strip()[:37]}..."
+    if match is None:
+        raise ValueError(f"{shown!r} is no duration; write one such as 30m, 12h, 1d or 2w")
+    digits = match[1].lstrip("0") or "0"
+    # A number of so many digits is too long in any unit, and int() refuses one of thousands.
+    seconds = int(digits) * UNIT_SECONDS[match[2]] if len(digits) <= 10 else math.inf
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{shown!r} is more than 10 years; write a duration such as 1d or 2w")
+    return timedelta(seconds=seconds)
 
 
 def parse_every(every: str) -> timedelta | str:
@@ -58,9 +85,11 @@ def parse_every(every: str) -> timedelta | str:
     """
     if every in CALENDAR:
         return every
-    found = re.fullmatch(r"([0-9]{1,9})\s*([smhdw])", every)
-    step = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else timedelta()
-    if not timedelta() < step <= LONGEST:
+    try:
+        step = parse_duration(every)
+    except ValueError:
+        step = timedelta()
+    if not step:
         raise ValueError(
             f"{every!r} says no distance in time; write {', '.join(CALENDAR)}, or a whole number "
             "with s, m, h, d or w such as 30m, 6h or 2d, at most ten years"

@@ -41,7 +41,17 @@ class Settings:
         return self.workers or os.cpu_count() or 1
 
 
+# Below the home: the name that the project had when it was first opened.
+PROJECT_FILE = "project"
 NUMBERS = {"busy_seconds", "lease_seconds", "max_body_bytes", "max_columns"}
+
+
+def _project_name(home: Path, folder: Path) -> str:
+    """Return the name kept since the project was first opened, else that of its folder."""
+    try:
+        return (home / PROJECT_FILE).read_text(encoding="utf-8").strip() or folder.name
+    except (OSError, UnicodeDecodeError):
+        return folder.name
 
 
 def load_settings(folder: Path, *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -57,8 +67,9 @@ def load_settings(folder: Path, *, environment: Mapping[str, str] | None = None)
     home = Path(environment.get("EVERFIT_HOME", folder / ".everfit"))
     values: dict[str, Any] = {
         "home": home,
-        "project": folder.name,
+        "project": _project_name(home, folder),
         "database_url": f"sqlite:///{home / 'everfit.db'}",
+        "actor": environment.get("USER") or environment.get("LOGNAME") or "everfit",
     }
     problems: list[Problem] = []
     for name, (value, path) in _given(home, environment).items():

@@ -16,7 +16,7 @@ from everfit.kernel.blobs import Blobs, LocalBlobs
 from everfit.kernel.clock import Clock, SystemClock
 from everfit.kernel.ids import new_id
 from everfit.kernel.migrate import migrate
-from everfit.kernel.settings import Settings
+from everfit.kernel.settings import PROJECT_FILE, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,10 @@ def open_workspace(
     again after a loss of power.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
+    name = settings.home / PROJECT_FILE
+    if not name.exists():
+        # A folder that is renamed or copied keeps what it has learnt.
+        name.write_text(f"{settings.project}\n", encoding="utf-8")
     engine = database.connect(
         settings.database_url, busy_seconds=settings.busy_seconds, durable=durable
     )

@@ -1,5 +1,6 @@
 """Watching: logs, windows, drift, late labels, true quality, alerts."""
 
+from everfit.monitoring.live import LiveWatch
 from everfit.monitoring.log import (
     PREDICTION_SCHEMA,
     REQUEST_SCHEMA,
@@ -41,6 +42,7 @@ __all__ = [
     "EndpointLog",
     "LabelLog",
     "LabelReceipt",
+    "LiveWatch",
     "Metric",
     "Monitor",
     "MonitorConfig",

@@ -18,8 +18,7 @@ from everfit.measures.intervals import mean_interval, wilson
 from everfit.monitoring.log import REQUESTS
 from everfit.monitoring.model import Alert, AlertKind, Window
 from everfit.monitoring.service import MATURED, alerts, logged, windows
-from everfit.tracking import list_runs
-from everfit.tracking import metrics as run_metrics
+from everfit.training import Spent, spent
 
 INCIDENT = timedelta(hours=72)
 MONTH = timedelta(days=30)
@@ -34,17 +33,6 @@ class Metric:
     value: float | None
     unit: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """What the trainings of a period took, in seconds of processor and of step time."""
-
-    trainings: int
-    cost: float
-    cpu_seconds: float
-    wall_seconds: float
-    peak_bytes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +90,7 @@ def _record(
         requests=requests,
         predictions=0 if requests is None else int(requests["rows"].sum()),
         delays_seconds=None if matured is None else _delays(matured),
-        spent=_spent(tx, since, until),
+        spent=spent(tx, since=since, until=until),
         currency=settings.currency,
         price_per_cpu_hour=settings.price_per_cpu_hour,
     )
@@ -110,25 +98,6 @@ def _record(
 
 def _delays(matured: pl.DataFrame) -> pl.Series:
     return (matured["label_at"] - matured["time"]).dt.total_seconds()
-
-
-def _spent(tx: Transaction, since: datetime, until: datetime) -> Spent:
-    runs = [
-        run_metrics(tx, run.id)
-        for run in list_runs(tx, kind="training", limit=10_000)
-        if since <= run.started_at <= until
-    ]
-
-    def total(name: str) -> float:
-        return sum(values.get(name, 0.0) for values in runs)
-
-    return Spent(
-        trainings=len(runs),
-        cost=total("cost"),
-        cpu_seconds=total("cpu_seconds"),
-        wall_seconds=total("wall_seconds"),
-        peak_bytes=max((values.get("peak_bytes", 0.0) for values in runs), default=0.0),
-    )
 
 
 def _performance(record: Record) -> Metric:
@@ -275,23 +244,23 @@ def _cost(record: Record) -> Metric:
         name="cost",
         value=each,
         unit=f"{record.currency} per 1,000 predictions",
-        detail=f"{total:.5f} in all: {counted(record.spent.trainings, 'training')} "
+        detail=f"{total:.5f} in all: {counted(record.spent.steps, 'training step')} "
         f"{record.spent.cost:.5f}, serving {serving:.5f}",
     )
 
 
 def _utilisation(record: Record) -> Metric:
-    spent = record.spent
-    if not spent.wall_seconds > 0:
+    took = record.spent
+    if not took.wall_seconds > 0:
         return Metric(
             name="resource utilisation", value=None, unit="share", detail="no training ran"
         )
     return Metric(
         name="resource utilisation",
-        value=spent.cpu_seconds / spent.wall_seconds,
+        value=took.cpu_seconds / took.wall_seconds,
         unit="share of a core per running step",
-        detail=f"{spent.cpu_seconds:.1f} CPU-s in {spent.wall_seconds:.1f} s of steps, "
-        f"peak {spent.peak_bytes / 2**20:.0f} MiB",
+        detail=f"{took.cpu_seconds:.1f} CPU-s in {took.wall_seconds:.1f} s of steps, "
+        f"peak {took.peak_bytes / 2**20:.0f} MiB",
     )
 
 

@@ -263,6 +263,14 @@ def logged(
     return None if rows is None else rows.filter(moment >= since, moment < until)
 
 
+def sealed_since(
+    tx: Transaction, endpoint: str, kind: str, *, since: datetime | None, after: int
+) -> list[Segment]:
+    """Return the parts of one log sealed after ``since`` whose number is above ``after``."""
+    found = store.segments(tx, endpoint, kind, sealed=(since, None))
+    return [segment for segment in found if segment.number > after]
+
+
 def alerts(tx: Transaction, endpoint: str, *, open_only: bool = False) -> list[Alert]:
     """Return the alerts of an endpoint in the order in which they were opened."""
     return store.alerts(tx, endpoint, open_only=open_only)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from everfit.training.pipeline import Function, Pipeline
     from everfit.training.plan import METRICS, load_pipeline
     from everfit.training.pool import StepPool
-    from everfit.training.service import run_step, run_steps
+    from everfit.training.service import run_step, run_steps, spent
     from everfit.training.steps import (
         Call,
         Heartbeat,
         Progress,
         RunStep,
+        Spent,
         StepResult,
         quiet,
         step,
@@ -46,6 +47,7 @@ __all__ = [
     "Pipeline",
     "Progress",
     "RunStep",
+    "Spent",
     "StepPool",
     "StepResult",
     "TrainingRequest",
@@ -58,6 +60,7 @@ __all__ = [
     "result_of",
     "run_step",
     "run_steps",
+    "spent",
     "step",
     "store_value",
     "train",
@@ -80,8 +83,17 @@ _NAMES = {
     "pipeline": ("Function", "Pipeline"),
     "plan": ("METRICS", "load_pipeline"),
     "pool": ("StepPool",),
-    "service": ("run_step", "run_steps"),
-    "steps": ("Call", "Heartbeat", "Progress", "RunStep", "StepResult", "quiet", "step"),
+    "service": ("run_step", "run_steps", "spent"),
+    "steps": (
+        "Call",
+        "Heartbeat",
+        "Progress",
+        "RunStep",
+        "Spent",
+        "StepResult",
+        "quiet",
+        "step",
+    ),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

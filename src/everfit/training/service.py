@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from everfit.errors import NotFound
 from everfit.kernel import Transaction
 from everfit.training import store
-from everfit.training.steps import RunStep, StoredStep, StoredValue
+from everfit.training.steps import RunStep, Spent, StoredStep, StoredValue
 
 # A blob can be the encoding of values of two kinds: bytes that are an Arrow file, say. Asked for
 # by its digest alone, it is the value rather than its encoding.
@@ -23,6 +24,11 @@ def value_kinds(tx: Transaction, digests: Iterable[str]) -> Mapping[str, str]:
     """Return how each of these values is to be decoded; those not stored here are absent."""
     found = store.kinds_of(tx, digests)
     return {digest: min(kinds, key=KINDS.index) for digest, kinds in found.items()}
+
+
+def spent(tx: Transaction, *, since: datetime, until: datetime) -> Spent:
+    """Return what steps took from ``since`` to ``until``; one that failed is not metered."""
+    return store.spent(tx, since, until)
 
 
 def record_values(tx: Transaction, stored: Sequence[StoredValue]) -> None:

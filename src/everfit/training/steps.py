@@ -76,6 +76,17 @@ class StoredStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What the steps that ran in a period took, whether or not their run came to a good end."""
+
+    steps: int
+    cost: float
+    cpu_seconds: float
+    wall_seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredValue:
     """A value this installation stored: only these are opened, for a pickle can run code."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from everfit.kernel import Transaction
-from everfit.training.steps import RunStep, StoredStep, StoredValue
+from everfit.training.steps import RunStep, Spent, StoredStep, StoredValue
 from everfit.training.tables import run_steps, steps, values
 
 # Below what any database here takes as parameters of one statement.
@@ -23,6 +24,17 @@ def steps_with(tx: Transaction, recipes: Iterable[str]) -> list[StoredStep]:
         query = sa.select(*columns).where(steps.c.project == tx.project, steps.c.recipe.in_(some))
         found += [StoredStep(**row) for row in tx.connection.execute(query).mappings()]
     return found
+
+
+def spent(tx: Transaction, since: datetime, until: datetime) -> Spent:
+    """Return what the steps made from ``since`` to ``until`` took."""
+    c, sums = steps.c, ("cost", "cpu_seconds", "wall_seconds")
+    query = sa.select(
+        sa.func.count().label("steps"),
+        *(sa.func.coalesce(sa.func.sum(c[name]), 0.0).label(name) for name in sums),
+        sa.func.coalesce(sa.func.max(c.peak_bytes), 0).label("peak_bytes"),
+    ).where(c.project == tx.project, c.created_at >= since, c.created_at <= until)
+    return Spent(**tx.connection.execute(query).mappings().one())
 
 
 def save_steps(tx: Transaction, made: Iterable[StoredStep]) -> None:
