@@ -46,12 +46,12 @@ def run(folder: Path) -> None:
     (folder / "everfit.yaml").write_text(POLICY)
     since = datetime(1996, 8, 6, tzinfo=UTC)
     project = replayed_project(folder, folder / "state", since)
-    history = read_history(project)
     clock = project.workspace.clock
     assert isinstance(clock, ManualClock)
-    until = history.rows["at"].max()
-    assert isinstance(until, datetime)
     with StepPool(project.workspace) as pool, predictor(project, http=False) as served:
+        history = read_history(project, pool)
+        until = history.rows["at"].max()
+        assert isinstance(until, datetime)
         replay = Replay(loop=Loop(project, pool), clock=clock, history=history, predictor=served)
         done = replay.run(since=since, until=until)
     rows = history.rows.filter(pl.col("at") >= since)

@@ -54,7 +54,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, elec2: pl.DataFrame) -> Stor
     assert isinstance(clock, ManualClock)
     with StepPool(project.workspace) as pool, predictor(project, http=False) as served:
         loop = Loop(project, pool)
-        replay = Replay(loop=loop, clock=clock, history=read_history(project), predictor=served)
+        history = read_history(project, pool)
+        replay = Replay(loop=loop, clock=clock, history=history, predictor=served)
         found = replay.run(since=SINCE, until=UNTIL)
     with project.workspace.reading() as tx:
         _, breaks = verify_ledger(tx)

@@ -250,7 +250,14 @@ class Loop:
         with self.workspace.reading() as tx:
             if serving_plan(tx, self.endpoint) is None:
                 return None
-            rows = matured(self.workspace, tx, self.endpoint, time=EXTRA_TIME, until=as_of)
+            rows = matured(
+                self.workspace,
+                tx,
+                self.endpoint,
+                time=EXTRA_TIME,
+                key=self.project.policy.truth.key,
+                until=as_of,
+            )
         return store_value(self.workspace, rows) if rows.height else None
 
     def gate(self, workspace: Workspace, lease: Lease) -> None:

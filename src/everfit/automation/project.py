@@ -55,6 +55,7 @@ class Project:
             roles=data.roles,
             as_of=known if data.time else None,
             extra=feedback,
+            key=self.policy.truth.key,
             candidates=train.candidates,
             metric=train.metric,
             trials=train.trials,

@@ -18,12 +18,12 @@ import polars as pl
 from everfit.automation.loop import Loop, start_retraining
 from everfit.automation.project import Project
 from everfit.automation.timeline import timeline
-from everfit.data import collect, infer_schema, prepare
 from everfit.deployment import serving_plan
 from everfit.errors import DataInvalid, StepFailed
 from everfit.kernel import ManualClock, Worker, get_job
 from everfit.measures.scores import losses
 from everfit.registry import get_version, load_package
+from everfit.training import StepPool, collect_history
 
 
 class Predictor(Protocol):
@@ -221,31 +221,22 @@ class Replay:
         )
 
 
-def read_history(project: Project) -> History:
-    """Return every row of the project's source, prepared and in the order of its time.
+def read_history(project: Project, pool: StepPool) -> History:
+    """Return every row of the project's source, by its own steps, in the order of its time.
 
     Raises
     ------
     DataInvalid
         If the policy names no time or no target.
     """
-    source = project.source()
-    most = project.workspace.settings.max_columns
-    frame = collect(source, base=project.folder, max_columns=most)
-    data = project.policy.data
-    schema = infer_schema(
-        frame,
-        target=data.target,
-        time=data.time,
-        task=project.policy.task,
-        exclude=data.exclude,
-        group=data.group,
-        roles=data.roles,
-    )
+    workspace = project.workspace
+    request = project.training_request(as_of=workspace.clock.now(), feedback=None)
+    run_id = f"run_history_{project.digest[:8]}"
+    rows, schema = collect_history(workspace, request, run_id=run_id, pool=pool)
     if schema.time is None or schema.target is None:
         raise DataInvalid(
             "a replay needs to know when each row happened and what its truth was",
             hint="Set data.time and data.target to the columns that hold them.",
         )
-    rows = prepare(frame, schema).sort(schema.time, maintain_order=True)
+    rows = rows.sort(schema.time, maintain_order=True)
     return History(rows=rows, time=schema.time, target=schema.target)

@@ -72,10 +72,9 @@ def replayed_project(folder: Path, home: Path, since: datetime) -> Project:
             f"{home} holds the state of an earlier replay",
             hint="Name another folder, or remove this one.",
         )
-    policy, pipeline = read_policy(folder)
-    settings = replace(
-        load_settings(folder), home=home, database_url=f"sqlite:///{home / 'everfit.db'}"
-    )
+    settings = load_settings(folder)
+    policy, pipeline = read_policy(folder, currency=settings.currency)
+    settings = replace(settings, home=home, database_url=f"sqlite:///{home / 'everfit.db'}")
     # A replay can be run again: its state need not survive power loss.
     workspace = open_workspace(settings, clock=ManualClock(since), durable=False)
     if any(isinstance(gate, Approve) for gate in policy.gates):
@@ -117,7 +116,6 @@ def predictor(project: Project, *, http: bool) -> Iterator[Predictor]:
 
 
 def _run(project: Project, since: datetime, until: datetime, telling: Telling) -> Replayed:
-    history = read_history(project)
     clock = project.workspace.clock
     assert isinstance(clock, ManualClock)  # noqa: S101 - replayed_project opened it so
     with (
@@ -128,7 +126,7 @@ def _run(project: Project, since: datetime, until: datetime, telling: Telling) -
         replay = Replay(
             loop=Loop(project, pool),
             clock=clock,
-            history=history,
+            history=read_history(project, pool),
             predictor=served,
             before_window=telling.before_window,
             on_window=screen.window,

@@ -13,12 +13,18 @@ NOTHING = pl.DataFrame()
 
 
 def learnable(
-    labels: pl.DataFrame, tables: Iterable[pl.DataFrame], *, target: str, time: str | None
+    labels: pl.DataFrame,
+    tables: Iterable[pl.DataFrame],
+    *,
+    target: str,
+    time: str | None,
+    key: str | None,
 ) -> pl.DataFrame:
     """Return the inputs of labelled predictions with their label as ``target``, by time.
 
     ``labels`` has one row per prediction; ``tables`` are logged predictions among which they are.
-    A label is a number where the prediction is one.
+    A label is a number where the prediction is one. ``key`` names the column for the rows' keys,
+    if that is no input.
     """
     numeric = labels.schema["prediction"].is_numeric()
     label = pl.col("label").cast(pl.Float64, strict=False) if numeric else pl.col("label")
@@ -30,6 +36,8 @@ def learnable(
     inputs = [pl.col(n).alias(n.removeprefix(INPUT)) for n in rows.columns if n.startswith(INPUT)]
     if time is not None and INPUT + time not in rows.columns:
         inputs.append(pl.col("time").alias(time))
+    if key is not None and INPUT + key not in rows.columns:
+        inputs.append(pl.col("key").alias(key))
     given = rows.select("id", pl.col("time").alias(TIME), *inputs)
     joined = given.join(truth, on="id", how="inner").sort(TIME, "id").drop(TIME, "id")
     return joined.drop_nulls(target)

@@ -283,6 +283,7 @@ def matured(
     *,
     target: str | None = None,
     time: str | None = None,
+    key: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> pl.DataFrame:
@@ -290,8 +291,8 @@ def matured(
 
     Inputs stand under their own names, the label under ``target`` (by default the output of the
     newest version that answered; a number in a regression, else text), the row's time under
-    ``time`` if that is given. Of corrected labels the last one stands. ``since`` and ``until``
-    bound when the label became known: after the one, not after the other.
+    ``time`` and its key under ``key`` if these are given. Of corrected labels the last one stands.
+    ``since`` and ``until`` bound when the label became known: after the one, not after the other.
     """
     blobs = workspace.blobs
     labels = read_segments(blobs, store.segments(tx, endpoint, MATURED, sealed=(since, until)))
@@ -305,7 +306,7 @@ def matured(
         signature = get_version(tx, endpoint, int(str(newest))).signature
         target = signature.output.name
     tables = (read_segment(blobs, segment.digest) for segment in held)
-    return learnable(labels, tables, target=target, time=time)
+    return learnable(labels, tables, target=target, time=time, key=key)
 
 
 def matured_count(tx: Transaction, endpoint: str, *, since: datetime | None = None) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from everfit.training.pipeline import Function, Pipeline
     from everfit.training.plan import METRICS, load_pipeline
     from everfit.training.pool import StepPool
+    from everfit.training.rows import collect_history
     from everfit.training.service import run_step, run_steps, spent
     from everfit.training.steps import (
         Call,
@@ -53,6 +54,7 @@ __all__ = [
     "TrainingRequest",
     "TrainingResult",
     "check_candidates",
+    "collect_history",
     "execute",
     "load_pipeline",
     "load_value",
@@ -83,6 +85,7 @@ _NAMES = {
     "pipeline": ("Function", "Pipeline"),
     "plan": ("METRICS", "load_pipeline"),
     "pool": ("StepPool",),
+    "rows": ("collect_history",),
     "service": ("run_step", "run_steps", "spent"),
     "steps": (
         "Call",

@@ -88,7 +88,7 @@ def train(
             pool=pool or stack.enter_context(StepPool(workspace)),
             progress=progress,
             lease=lease,
-            plan=_plan(workspace, request, run_id),
+            plan=planned(workspace, request, run_id),
         )
         made = training.make(profile_maker)
         with workspace.transaction() as tx:
@@ -124,7 +124,7 @@ def result_of(workspace: Workspace, tx: Transaction, model: str, run_id: str) ->
     return TrainingResult(**stored)
 
 
-def _plan(workspace: Workspace, request: TrainingRequest, run_id: str) -> Plan:
+def planned(workspace: Workspace, request: TrainingRequest, run_id: str) -> Plan:
     """Return the plan of ``request``; raises PolicyInvalid, PipelineInvalid."""
     pipeline = load_pipeline(request.pipeline, request.params) if request.pipeline else None
     source = located(request)

@@ -48,6 +48,8 @@ class TrainingRequest:
         Rows whose time lies after it are left out, as if they were not known yet.
     extra
         Digest of a frame of further rows (labelled predictions), appended to what is collected.
+    key
+        Column that tells events apart: a further row is left out if the source has its key.
     trials
         How many models are trained in all while searching; each candidate's given or default
         parameters always come first.
@@ -68,6 +70,7 @@ class TrainingRequest:
     roles: Mapping[str, Role] = field(default_factory=dict)
     as_of: datetime | None = None
     extra: str | None = None
+    key: str | None = None
     trials: int = 1
     segregation: Segregation = field(default_factory=Segregation)
     expectations: tuple[Expectation, ...] = ()

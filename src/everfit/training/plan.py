@@ -133,7 +133,7 @@ class Plan:
             calls.append(stage("known", {"rows": "collected"}, time=request.time, as_of=as_of))
         if request.extra:
             inputs = {"rows": self._cleaned, "extra": BLOB + request.extra, "schema": "schema"}
-            calls.append(stage("extended", inputs))
+            calls.append(stage("extended", inputs, key=request.key))
         if request.expectations:
             rules = BLOB + self.expectations
             calls.append(stage("checked", {"rows": self.raw, "expectations": rules}))

@@ -118,16 +118,21 @@ def prepared(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     return data.prepare(rows, schema)
 
 
-def extended(rows: pl.DataFrame, extra: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+def extended(
+    rows: pl.DataFrame, extra: pl.DataFrame, schema: Schema, key: str | None = None
+) -> pl.DataFrame:
     """Return ``rows`` and those rows of ``extra`` that are not among them.
 
     ``extra`` are labelled predictions: they hold the features, the target and perhaps, as
     ``EXTRA_TIME``, the time.
-    Where they lack a column, its values are missing. Two rows are the same where they agree in
-    all these.
+    Where they lack a column, its values are missing. Two rows are the same where they have the
+    same ``key``, or agree in all these where one has none.
     """
     if schema.time is not None and EXTRA_TIME in extra.columns:
         extra = extra.drop(schema.time, strict=False).rename({EXTRA_TIME: schema.time})
+    if key is not None and {key} <= set(rows.columns) & set(extra.columns):
+        known = rows.select(pl.col(key).cast(pl.String)).drop_nulls()
+        extra = extra.with_columns(pl.col(key).cast(pl.String)).join(known, on=key, how="anti")
     wanted = {column.name for column in schema.features} | {schema.target, schema.time}
     shared = [name for name in rows.columns if name in wanted and name in extra.columns]
     kinds = {name: rows.schema[name] for name in shared}

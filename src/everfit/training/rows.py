@@ -1,0 +1,58 @@
+"""The rows a training would learn from if all of the truth were known: history, for a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from everfit.data import Schema
+from everfit.kernel import Workspace
+from everfit.tracking import RunStatus, finish_run, start_run
+from everfit.training.conduct import planned
+from everfit.training.engine import execute, load_value
+from everfit.training.model import TrainingRequest
+from everfit.training.pool import StepPool
+from everfit.training.steps import Call, Progress, quiet
+
+KIND = "history"
+
+
+def collect_history(
+    workspace: Workspace,
+    request: TrainingRequest,
+    *,
+    run_id: str,
+    pool: StepPool,
+    progress: Progress = quiet,
+) -> tuple[pl.DataFrame, Schema]:
+    """Return every collected and prepared row with its schema, by the steps that train too.
+
+    Raises
+    ------
+    PolicyInvalid, PipelineInvalid, DataInvalid, SourceMissing, StepFailed
+        As `train` does.
+    """
+    plan = planned(workspace, replace(request, as_of=None, extra=None, expectations=()), run_id)
+    calls = _needed(plan.data_calls(), {plan.ready, "schema"})
+    with workspace.transaction() as tx:
+        run = start_run(tx, kind=KIND, name=request.model, run_id=run_id)
+    made = execute(workspace, run.id, calls, pool=pool, progress=progress)
+    with workspace.transaction() as tx:
+        finish_run(tx, run.id, RunStatus.FINISHED)
+    rows, schema = (load_value(workspace, made[name].digest) for name in (plan.ready, "schema"))
+    return rows, schema
+
+
+def _needed(calls: Sequence[Call], wanted: set[str]) -> list[Call]:
+    """Return the calls that ``wanted`` depends on, themselves included, in their order."""
+    by_name = {call.name: call for call in calls}
+    found: set[str] = set()
+    waiting = [name for name in wanted if name in by_name]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += by_name[name].needs
+    return [call for call in calls if call.name in found]
