@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from everfit.automation import (
     standing,
     start_retraining,
 )
-from everfit.deployment import serving_plan
+from everfit.deployment import parse_rollout, serving_plan, start_release
 from everfit.errors import Conflict, NotFound
 from everfit.evaluation import Outcome, latest_report
 from everfit.governance import approve
-from everfit.kernel import JobState, Worker, get_job
+from everfit.kernel import JobState, ManualClock, Worker, get_job
+from everfit.monitoring import request_log
 from everfit.training import StepPool
 
 POLICY = """\
@@ -121,3 +123,74 @@ def test_a_policy_that_became_wrong_changes_nothing(
     (folder / "everfit.yaml").write_text(POLICY + "rollout: 100%\n")
     loop.take_up_policy()
     assert len(loop.project.policy.rollout) == 1
+
+
+def test_who_asked_for_the_training_may_not_approve_it(loop: Loop, folder: Path) -> None:
+    gates = "gate: [{approve: {people: 1, not: author}}]\n"
+    (folder / "everfit.yaml").write_text(POLICY + gates)
+    start_retraining(loop.project, reason="test", actor="Ada")
+    work(loop)
+    outcomes = []
+    for person in ("Ada", "Grace"):
+        with loop.workspace.transaction() as tx:
+            approve(tx, "small", 1, by=person)
+            queue_judgement(tx, "small", 1)
+        work(loop)
+        with loop.workspace.reading() as tx:
+            report = latest_report(tx, "small", 1)
+        assert report is not None
+        outcomes.append(report.outcome)
+    assert outcomes == [Outcome.UNDECIDED, Outcome.PASS]
+
+
+def test_a_live_version_that_fails_gives_way_by_itself(loop: Loop) -> None:
+    for number in (1, 2):
+        start_retraining(loop.project, reason="test")
+        work(loop)
+        with loop.workspace.transaction() as tx:
+            start_release(tx, endpoint="small", version=number, steps=parse_rollout("100%"))
+    with request_log(loop.workspace, "small", writer="one") as log:
+        asked = {"at": loop.workspace.clock.now(), "status": 500, "rows": 1, "latency_ms": 1.0}
+        log.append(
+            pl.DataFrame(
+                [asked | {"version": None, "arm": None}] * 50,
+                schema_overrides={
+                    "at": pl.Datetime("us", "UTC"),
+                    "version": pl.Int64,
+                    "arm": pl.String,
+                },
+            )
+        )
+    tick = loop.tick()
+    assert tick.rollout is not None
+    assert "50 errors in 50 requests" in tick.rollout.summary
+    with loop.workspace.reading() as tx:
+        plan = serving_plan(tx, "small")
+    assert plan is not None
+    assert plan.champion == 1
+
+
+def test_the_logs_are_swept_once_in_a_while(folder: Path) -> None:
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    project = open_project(folder, clock=clock)
+    with StepPool(project.workspace, 1) as pool:
+        loop = Loop(project, pool)
+        start_retraining(project, reason="test")
+        work(loop)
+        swept = []
+        for seconds in (0, 30, 29, 1):
+            clock.advance(timedelta(seconds=seconds))
+            swept.append(loop.tick().swept is not None)
+    project.workspace.close()
+    assert swept == [True, False, False, True]
+
+
+def test_what_failed_trainings_took_is_spent_too(loop: Loop, folder: Path) -> None:
+    wrong = POLICY.replace("target: y", "target: y, expect: {a: {between: [0, 1]}}")
+    (folder / "everfit.yaml").write_text(wrong + "retrain: {at_most: {cost_per_week: 1 EUR}}\n")
+    loop.take_up_policy()
+    start_retraining(loop.project, reason="test")
+    work(loop)
+    with loop.workspace.reading() as tx:
+        assert loop.facts(tx).cost_this_week > 0
+        assert serving_plan(tx, "small") is None

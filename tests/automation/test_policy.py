@@ -140,9 +140,58 @@ def test_split_must_leave_rows_for_training() -> None:
     assert "leave a share for training" in said
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "remedy"),
+    [
+        ("gate: []", "gate", "write a list of gates"),
+        ("train: {split: {test: 0%}}", "train.split.test", "above 0%"),
+        ("train: {split: {validation: 0%}}", "train.split.validation", "above 0%"),
+        ("monitor: {window: 0d}", "monitor.window", "above zero"),
+        ("monitor: {window: 99999999999999d}", "monitor.window", "more than 10 years"),
+        ("truth: {arrives: 9999999999999999999999999w}", "truth.arrives", "more than 10 years"),
+        ("retrain: {when: [every 1.5h]}", "retrain.when", "a whole number"),
+        ("retrain: {when: [every 0d]}", "retrain.when", "a whole number"),
+        (f"retrain: {{when: [new_rows >= {'9' * 400}]}}", "retrain.when", "a whole number above 0"),
+    ],
+)
+def test_what_would_stop_the_loop_later_is_refused_at_once(
+    text: str, path: str, remedy: str
+) -> None:
+    (said,) = refused(f"{SHORT}{text}\n")
+    assert said.startswith(path)
+    assert remedy in said
+
+
+def test_a_budget_is_in_the_currency_of_the_price_table() -> None:
+    assert decode(FULL, currency="EUR").retrain.at_most.cost_per_week == 5
+    with pytest.raises(PolicyInvalid, match="write it in USD"):
+        decode(FULL, currency="USD")
+
+
+def test_clusters_are_rolled_back_by_no_label() -> None:
+    clusters = "model: m\ntask: clustering\ndata: {source: a.csv}\n"
+    assert decode(clusters).rollback.later is None
+    (said,) = refused(clusters + "rollback: {later: [silhouette worse than champion]}\n")
+    assert said.startswith("rollback.later")
+
+
+def test_an_empty_rule_is_switched_off() -> None:
+    policy = decode(SHORT + "rollback: {now: [], later: []}\n")
+    assert (policy.rollback.now, policy.rollback.later) == ((), None)
+
+
 def test_the_policy_is_explained_in_plain_words() -> None:
     text = "\n".join(explain(decode(FULL)))
-    for words in ("bike-demand", "1 day", "forest, linear", "2 people", "5 EUR a week"):
+    fair = "fair across sex: share of true cases found 0.8 to 1.25 times that of the largest group"
+    for words in (
+        fair,
+        "enough held-out rows",
+        "bike-demand",
+        "1 day",
+        "forest, linear",
+        "2 people",
+        "5 EUR a week",
+    ):
         assert words in text
     assert re.search(r"shadow 1d -> 5% 1d", text)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from everfit.automation import check_project, read_policy, start_project
@@ -86,6 +90,40 @@ def test_init_leaves_out_what_gives_the_target_away(tmp_path: Path) -> None:
     assert {name for leak in started.leaks for name in leak.columns} == {"a", "b"}
     policy, _ = read_policy(tmp_path / "project")
     assert set(policy.data.exclude) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("file", "target", "name"),
+    [
+        ("Ünïcode rows.csv", "y", "unicode-rows"),
+        ("123.csv", "on", "123"),
+        ("---.csv", 'a "b": [c]', "model"),
+        (f"{'x' * 90}.csv", "#y, {z}", "x" * 64),
+    ],
+)
+def test_any_names_make_a_policy_that_is_read_back(
+    tmp_path: Path, file: str, target: str, name: str
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"true": rng.normal(size=300), target: rng.normal(size=300)})
+    rows.write_csv(tmp_path / file)
+    folder = tmp_path / "project"
+    start_project(folder, data=str(tmp_path / file), target=target, time=None, task=None)
+    policy, schema = check_project(folder)
+    assert (policy.model, policy.data.target) == (name, target)
+    assert schema is not None
+
+
+def test_a_project_starts_from_a_table_of_a_database(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 2)).tolist()
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as database, database:
+        database.execute("CREATE TABLE rows (a REAL, y REAL)")
+        database.executemany("INSERT INTO rows VALUES (?, ?)", rows)
+    url = f"sqlite:///{tmp_path}/shop.db#rows"
+    start_project(tmp_path / "project", data=url, target="y", time=None, task=None)
+    policy, schema = check_project(tmp_path / "project")
+    assert (policy.model, policy.data.source) == ("rows", url)
+    assert schema is not None
 
 
 def test_problems_of_the_file_and_of_the_columns_are_named_at_once(tmp_path: Path) -> None:

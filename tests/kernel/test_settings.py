@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everfit.errors import SettingsInvalid
-from everfit.kernel import load_settings
+from everfit.kernel import load_settings, open_workspace
 
 
 def write(folder: Path, text: str) -> None:
@@ -20,6 +20,26 @@ def test_defaults_need_nothing(tmp_path: Path) -> None:
     assert settings.home == tmp_path / ".everfit"
     assert settings.project == tmp_path.name
     assert settings.database_url == f"sqlite:///{tmp_path}/.everfit/everfit.db"
+
+
+def test_a_project_keeps_its_name_and_its_state_in_another_folder(tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    before.mkdir()
+    workspace = open_workspace(load_settings(before, environment={}))
+    with workspace.transaction() as tx:
+        tx.record("noted", "something")
+    workspace.close()
+    moved = before.rename(tmp_path / "after")
+    workspace = open_workspace(load_settings(moved, environment={}))
+    with workspace.reading() as tx:
+        assert [event.kind for event in tx.events()] == ["noted"]
+    workspace.close()
+    assert load_settings(moved, environment={"EVERFIT_PROJECT": "named"}).project == "named"
+
+
+def test_who_acts_is_who_is_logged_in(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, environment={"USER": "ada"}).actor == "ada"
+    assert load_settings(tmp_path, environment={}).actor == "everfit"
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

@@ -317,6 +317,14 @@ def test_an_unknown_class_is_refused_and_the_known_ones_are_named() -> None:
     assert "false, true" in problem.remedy
 
 
+def test_a_new_class_passes_where_it_is_said_to_be_one() -> None:
+    body = {"labels": [{"id": "b", "label": "perhaps"}], "new_classes": True}
+    read = decode_labels(msgspec.json.encode(body), max_rows=9, signature=CLASSIFICATION)
+    assert read["label"].to_list() == ["perhaps"]
+    with pytest.raises(RowsInvalid, match="perhaps"):
+        decode_labels(msgspec.json.encode(body), max_rows=9, signature=REGRESSION)
+
+
 def test_a_clustering_has_no_classes_to_refuse_a_label_by() -> None:
     clusters = replace(CLASSIFICATION, task="clustering", classes=())
     body = msgspec.json.encode([{"id": "a", "label": "any"}])

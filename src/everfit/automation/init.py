@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -139,7 +140,8 @@ def _candidates() -> str:
 def _model_name(location: str) -> str:
     """Return a name that may be part of an address, taken from the table's."""
     stem = re.split(r"[/#]", location)[-1] if "://" in location else Path(location).stem
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:64].strip("-") or "model"
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:64].strip("-") or "model"
 
 
 def _relative(location: str, folder: Path) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
-from everfit.automation import standing
+from everfit.automation import Project, standing
 from everfit.cli import show
 from everfit.cli.project import opened
 from everfit.data import Source, collect
+from everfit.errors import StaleRevision
 from everfit.governance import Question
 from everfit.governance import why as explain_id
 from everfit.kernel import as_utc
 from everfit.measures.figures import counted
-from everfit.monitoring import receive_labels, ten_metrics
+from everfit.monitoring import Monitor, receive_labels, ten_metrics
 
 IN = click.option(
     "--in", "folder", default=".", type=click.Path(path_type=Path), help="The project's folder."
@@ -38,16 +40,23 @@ def label(table: Path, folder: Path) -> None:
     renamed = {own: name for own, name in usual.items() if own and name not in rows.columns}
     rows = rows.rename(renamed, strict=False)
     receipt = receive_labels(project.workspace, project.policy.model, rows)
-    show.console.print(
-        f"{counted(receipt.accepted, 'label')} kept; `everfit up` joins them with their predictions"
-    )
+    show.console.print(f"{counted(receipt.accepted, 'label')} kept")
+
+
+def _swept(folder: Path) -> Project:
+    """Return the project, opened, with everything taken in that its logs hold by now."""
+    project = opened(folder)
+    monitor = Monitor(project.workspace, project.policy.model, project.monitor_config())
+    with suppress(StaleRevision):  # Another process has just done so.
+        monitor.sweep(project.workspace.clock.now())
+    return project
 
 
 @click.command()
 @IN
 def status(folder: Path) -> None:
     """Show what runs, what waits for whom, and what is next."""
-    project = opened(folder)
+    project = _swept(folder)
     with project.workspace.reading() as tx:
         found = standing(project, tx)
     show.table(project.policy.model, ("what", "state", "detail"), found)
@@ -58,7 +67,7 @@ def status(folder: Path) -> None:
 @IN
 def why(identifier: str, folder: Path) -> None:
     """Explain a prediction, an alert, a verdict, a release, a version or a run by its id."""
-    project = opened(folder)
+    project = _swept(folder)
     question = Question(workspace=project.workspace, model=project.policy.model)
     with project.workspace.reading() as tx:
         for line in explain_id(question, tx, identifier):
@@ -71,7 +80,7 @@ def why(identifier: str, folder: Path) -> None:
 @click.option("--until", type=click.DateTime(), help="Until when; default: now.")
 def metrics(folder: Path, since: datetime | None, until: datetime | None) -> None:
     """Print the ten metrics, each computed from recorded events (docs/metrics.md)."""
-    project = opened(folder)
+    project = _swept(folder)
     end = as_utc(until) if until else project.workspace.clock.now()
     start = as_utc(since) if since else end - timedelta(days=30)
     with project.workspace.reading() as tx:

@@ -351,7 +351,7 @@ def explain_prediction(
     if row is None:
         raise NotFound(
             f"no prediction {prediction_id} of endpoint {endpoint!r}",
-            hint="Check the id. A prediction is known once `everfit up` has taken it in.",
+            hint="Check the id; the server gives one with each answer.",
         )
     truth = _last(workspace, store.segments(tx, endpoint, MATURED, ids=span), prediction_id)
     around = store.windows(tx, endpoint, around=row["time"])

@@ -202,8 +202,8 @@ async def labels(call: Call) -> Reply:
 
 
 def _labels(_call: Call, server: ModelServer, body: bytes) -> bytes:
-    receipt = server.labels.receive(decode_labels(body, max_rows=server.bounds.rows))
-    return msgspec.json.encode(receipt)
+    labels = decode_labels(body, max_rows=server.bounds.rows, signature=server.signature)
+    return msgspec.json.encode(server.labels.receive(labels))
 
 
 async def metrics(call: Call) -> Reply:

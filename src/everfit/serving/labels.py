@@ -24,7 +24,7 @@ NAMED_CLASSES = 20
 
 
 class ServedLabels:
-    """The labels that a model server takes in, checked by the signature of the model it serves.
+    """The labels that a model server takes in; numbers where the model it serves predicts them.
 
     ``signature`` returns the present one, or None while there is no model.
     """
@@ -33,22 +33,11 @@ class ServedLabels:
         self._log = log
         self._signature = signature
 
-    def receive(self, frame: pl.DataFrame, *, new_classes: bool = False) -> LabelReceipt:
-        """Take in labels as `LabelLog.receive` does; ``new_classes`` lets unknown ones pass.
-
-        Raises
-        ------
-        RowsInvalid
-            Naming every label that is none of the model, besides what the log refuses.
-        """
+    def receive(self, frame: pl.DataFrame) -> LabelReceipt:
+        """Take in labels as `LabelLog.receive` does."""
         signature = self._signature()
-        if signature is None:
-            return self._log.receive(frame)
-        if not new_classes and "label" in frame.columns:
-            problems = Problems()
-            _check(frame["label"], signature, problems)
-            problems.raise_any()
-        return self._log.receive(frame, numeric=signature.task == REGRESSION)
+        numeric = None if signature is None else signature.task == REGRESSION
+        return self._log.receive(frame, numeric=numeric)
 
 
 def decode_labels(
@@ -56,7 +45,8 @@ def decode_labels(
 ) -> pl.DataFrame:
     """Return the labels of a request: ``label``, ``id`` and ``key`` as given, perhaps ``at``.
 
-    With the ``signature`` of the model, labels that are none of it are named among the problems.
+    With the ``signature`` of the model, labels that are none of it are named among the problems;
+    the body's ``"new_classes": true`` lets classes pass that the model has not learnt.
 
     Raises
     ------
@@ -74,9 +64,10 @@ def decode_labels(
         problems.add("labels", describe(items), f"write a list; for each label {FORM}")
         problems.raise_any()
     check_count(len(items), max_rows)
+    new_classes = isinstance(given, Mapping) and given.get("new_classes") is True
     rows = [_checked(item, f"labels[{i}]", problems) for i, item in enumerate(items)]
     series = [_label_column(rows, problems)]
-    if signature is not None:
+    if signature is not None and (signature.task == REGRESSION or not new_classes):
         _check(series[0], signature, problems)
     names = {name for row in rows for name in row}
     for name, kind in (("id", Kind.TEXT), ("key", Kind.TEXT), ("at", Kind.TIME)):
@@ -158,7 +149,8 @@ def _known(classes: Sequence[str]) -> str:
     rest = f" or one of {more} more" if more > 0 else ""
     return (
         f"use a class that the model knows: {', '.join(classes[:NAMED_CLASSES])}{rest}; "
-        "hand a new class in with `everfit label`, and the next training learns it"
+        'send "new_classes": true beside the labels to hand in a new one, which the next '
+        "training learns"
     )
 
 

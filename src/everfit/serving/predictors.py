@@ -55,7 +55,7 @@ class LocalPredictor:
 
         They may be of classes that the model does not know: history holds the truth.
         """
-        self.server.labels.receive(labels, new_classes=True)
+        self.server.labels.receive(labels)
 
     def refresh(self) -> None:
         """Take up the present plan."""
@@ -92,7 +92,7 @@ class HttpPredictor:
         """Hand in labels: columns ``id`` or ``key``, ``label`` and perhaps ``at``."""
         for start in range(0, labels.height, BATCH):
             items = labels[start : start + BATCH].to_dicts()
-            self._post(f"/labels/{self.endpoint}", {"labels": items})
+            self._post(f"/labels/{self.endpoint}", {"labels": items, "new_classes": True})
 
     def refresh(self) -> None:
         """Take up the present plan."""

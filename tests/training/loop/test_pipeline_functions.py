@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 
@@ -15,8 +16,10 @@ from everfit.errors import PipelineInvalid, PolicyInvalid, SplitLeak, StepFailed
 from everfit.kernel import Workspace
 from everfit.training import (
     CandidateSpec,
+    RunStep,
     StepPool,
     TrainingRequest,
+    collect_history,
     load_pipeline,
     load_value,
     run_steps,
@@ -27,6 +30,7 @@ Make = Callable[..., TrainingRequest]
 HEAD = """
 import numpy as np
 import polars as pl
+from pathlib import Path
 from everfit.data import Schema, Source, Split, collect, segregate
 """
 
@@ -36,6 +40,35 @@ def written(request: TrainingRequest, body: str) -> Path:
     path = request.base / f"{request.base.name}.py"
     path.write_text(HEAD + dedent(body))
     return path
+
+
+def test_history_is_what_the_users_own_steps_make_of_the_source(
+    workspace: Workspace, pool: StepPool, bike: Make
+) -> None:
+    body = """
+    def collected(source: Source) -> pl.DataFrame:
+        return collect(source, base=Path()).filter(pl.col("hr") < 12)
+
+
+    def prepared(collected: pl.DataFrame) -> pl.DataFrame:
+        return collected.with_columns(warm=pl.col("temp") > 0.5)
+    """
+    request = bike(as_of=datetime(2011, 1, 5, tzinfo=UTC))
+    request = replace(request, pipeline=written(request, body))
+    rows, schema = collect_history(workspace, request, run_id="run_1", pool=pool)
+    assert (schema.time, schema.target) == ("time", "cnt")
+    assert rows["hr"].max() == 11
+    assert rows.schema["warm"] == pl.Boolean
+    latest = rows["time"].max()
+    assert isinstance(latest, datetime)
+    assert latest.month == 3
+    steps = {step.name for step in _steps(workspace)}
+    assert steps == {"collected", "prepared", "schema", "cleaned"}
+
+
+def _steps(workspace: Workspace) -> list[RunStep]:
+    with workspace.reading() as tx:
+        return run_steps(tx, "run_1")
 
 
 def test_a_function_that_returns_an_estimator_is_a_candidate(
@@ -185,7 +218,7 @@ def test_an_error_in_the_users_code_names_step_and_line(
     body = "def prepared(collected: pl.DataFrame) -> pl.DataFrame:\n    return collected['no']"
     request = adult()
     request = replace(request, pipeline=written(request, body))
-    with pytest.raises(StepFailed, match=r"'prepared' raised[\s\S]*\.py:6"):
+    with pytest.raises(StepFailed, match=r"'prepared' raised[\s\S]*\.py:7"):
         train(workspace, request, run_id="run_1", pool=pool)
 
 

@@ -174,6 +174,24 @@ def test_labelled_predictions_are_added_once(
     assert rows.tail(100)["cnt"].to_list() == served.head(100)["cnt"].to_list()
 
 
+def test_a_labelled_prediction_of_an_event_that_the_source_has_too_is_left_out(
+    workspace: Workspace, pool: StepPool, adult: Make
+) -> None:
+    request = adult(candidates=(CandidateSpec(name="linear"),), key="customer")
+    file = request.base / "adult.csv"
+    rows = pl.read_csv(file).with_row_index("customer", offset=1)
+    rows.write_csv(file)
+    # Known by their key, though a value came rounded and one was corrected since.
+    served = rows.tail(50).with_columns(pl.col("age") + 1)
+    new = served.head(10).with_columns(pl.col("customer") + 10_000)
+    extra = pl.concat([served, new]).with_columns(pl.col("customer").cast(pl.String))
+    request = replace(request, extra=store_value(workspace, extra))
+    result = train(workspace, request, run_id="run_1", pool=pool)
+    with workspace.reading() as tx:
+        learnt = data.load_version(tx, workspace.blobs, result.dataset)
+    assert learnt.height == rows.height + 10
+
+
 def test_rows_that_are_not_as_expected_stop_the_training(
     workspace: Workspace, pool: StepPool, bike: Make
 ) -> None:
