@@ -17,7 +17,7 @@ from everfit.measures.figures import figure
 from everfit.measures.intervals import Floats
 from everfit.measures.paired import Blocks, time_blocks
 from everfit.measures.scores import encode, losses, row_losses, score, silhouettes
-from everfit.registry import FittedModel
+from everfit.registry import FittedModel, label_text
 
 # Distances between all pairs of rows are held at once.
 SILHOUETTE_ROWS = 2_000
@@ -108,10 +108,10 @@ def hold_trial(
         return _clusters(candidate, champion, rows, question)
     # A class may be new to one of the models, or to both.
     models = [candidate] if champion is None else [candidate, champion]
-    labels = [text_of(label) for model in models for label in model.signature.classes]
+    labels = [label_text(label) for model in models for label in model.signature.classes]
     truth: npt.NDArray[Any] = rows[target].to_numpy()
     if task is Task.CLASSIFICATION:
-        actual = [text_of(value) for value in rows[target]]
+        actual = [label_text(value) for value in rows[target]]
         labels = list(dict.fromkeys([*labels, *actual]))
         truth = encode(np.array(actual, dtype=object), labels)
     else:
@@ -149,21 +149,6 @@ def _versus(
         return replace(trial, reference=replace(trial.reference, name=name))
 
 
-def text_of(label: object) -> str:
-    """Return the text by which a label is known, whatever type it was stored in.
-
-    Examples
-    --------
-    >>> text_of(1), text_of(1.0), text_of(True), text_of("yes")
-    ('1', '1', 'true', 'yes')
-    """
-    if isinstance(label, bool):
-        return str(label).lower()
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return str(label)
-
-
 def ask(model: FittedModel, rows: pl.DataFrame, classes: Sequence[str], *, name: str) -> Answers:
     """Return what ``model`` says about ``rows``, labels as positions in ``classes``."""
     predictions, scores = model.predict_both(rows)
@@ -180,7 +165,7 @@ def ask(model: FittedModel, rows: pl.DataFrame, classes: Sequence[str], *, name:
 
 def _texts(labels: Iterable[Any]) -> list[str]:
     plain = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    return [text_of(label) for label in plain]
+    return [label_text(label) for label in plain]
 
 
 def _times(rows: pl.DataFrame, time: str | None) -> npt.NDArray[np.datetime64] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from everfit.monitoring.log import UTC_TIME
+from everfit.registry import label_texts
 
 LABEL_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
@@ -30,25 +31,10 @@ KEPT = (
 )
 
 
-def as_labels(values: pl.Series) -> pl.Series:
-    """Return class labels as one kind of text, whatever type they came in.
-
-    Examples
-    --------
-    >>> as_labels(pl.Series([1.0, 2.0])).to_list(), as_labels(pl.Series([True])).to_list()
-    (['1', '2'], ['true'])
-    """
-    text = values.cast(pl.String)
-    if values.dtype == pl.String:
-        # Another program's True and 1.0 are our true and 1.
-        text = text.replace({"True": "true", "False": "false"})
-    return text.str.replace(r"^(-?\d+)\.0+$", "$1")
-
-
 def label_table(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return received labels as one table of texts; a number's text gives it back exactly."""
     parts = [
-        table.select("id", "key", as_labels(table["label"]).alias("label"), "at")
+        table.select("id", "key", label_texts(table["label"]).alias("label"), "at")
         for table in tables
     ]
     if not parts:

@@ -15,9 +15,9 @@ from everfit.measures.detection import ErrorWatch, watch_error
 from everfit.measures.figures import figure
 from everfit.measures.scores import REGRESSION as REGRESSION_METRICS
 from everfit.measures.scores import losses, score
-from everfit.monitoring.match import as_labels
 from everfit.monitoring.model import AlertKind, Finding, MonitorConfig, Quality, Window
 from everfit.monitoring.reference import Reference
+from everfit.registry import label_texts
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +49,9 @@ def with_losses(rows: pl.DataFrame, task: str) -> pl.DataFrame:
         rows = rows if sound.all() else rows.filter(pl.Series(sound))
         mask = np.isfinite(rows["other_prediction"].to_numpy())
     else:
-        rows = rows.with_columns(as_labels(rows["prediction"]), as_labels(rows["other_prediction"]))
+        rows = rows.with_columns(
+            label_texts(rows["prediction"]), label_texts(rows["other_prediction"])
+        )
         mask = rows["other_prediction"].is_not_null().to_numpy()
     second = np.full(rows.height, np.nan)
     if mask.any():

@@ -1,6 +1,7 @@
 """Models: numbered versions, aliases, signatures, and the packages they are loaded from."""
 
 from everfit.registry.fitted import FittedModel
+from everfit.registry.labels import label_text, label_texts
 from everfit.registry.model import CHAMPION, Field, Kind, ModelVersion, Scalar, Signature
 from everfit.registry.package import Manifest, pack, read_manifest
 from everfit.registry.service import (
@@ -34,6 +35,8 @@ __all__ = [
     "get_version",
     "infer_signature",
     "is_trusted",
+    "label_text",
+    "label_texts",
     "list_models",
     "list_versions",
     "load_package",

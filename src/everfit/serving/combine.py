@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from everfit.registry import label_text
 from everfit.serving.model import CANARY, CHAMPION, Answers
 from everfit.serving.score import Scored
 
@@ -99,17 +100,6 @@ def log_rows(scoring: Scoring, answered: Answers, *, numeric: bool) -> pl.DataFr
     inputs = scoring.frame.clone()
     inputs.columns = [f"in.{name}" for name in inputs.columns]
     return logged.hstack(inputs)
-
-
-def label_text(label: object) -> str:
-    """Return a class label as the log writes it.
-
-    Examples
-    --------
-    >>> label_text("yes"), label_text(1), label_text(True)
-    ('yes', '1', 'true')
-    """
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _pick(mask: npt.NDArray[np.bool_], yes: Array, no: Array) -> Array:

@@ -6,15 +6,13 @@ What is a label follows from the model that answers: a number, or one of its cla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
 from everfit.monitoring import LabelLog, LabelReceipt
 from everfit.monitoring.log import as_numbers
-from everfit.monitoring.match import as_labels
-from everfit.registry import Field, Kind, Scalar, Signature
+from everfit.registry import Field, Kind, Signature, label_text, label_texts
 from everfit.serving.columns import Problems, as_json, check_count, column, describe
 
 FORM = "write {id, label} or {key, label}, with the time of the label in 'at' if you know it"
@@ -126,22 +124,15 @@ def _text(value: str | float) -> str:
 
 def _check(labels: pl.Series, signature: Signature, problems: Problems) -> None:
     """Note every label that the model of ``signature`` cannot have meant."""
-    classes = [_class(known) for known in signature.classes]
+    classes = [label_text(known) for known in signature.classes]
     if signature.task == REGRESSION:
         fits, remedy = as_numbers(labels).is_not_null(), "write a finite number"
     elif classes:
-        fits, remedy = as_labels(labels).is_in(classes), _known(classes)
+        fits, remedy = label_texts(labels).is_in(classes), _known(classes)
     else:
         return
     for row in (labels.is_not_null() & ~fits).arg_true():
         problems.add(_place("label")(row), describe(labels[row]), remedy)
-
-
-@lru_cache(maxsize=10_000, typed=True)
-def _class(known: Scalar) -> str:
-    """Return a class as the text by which its labels are told from others."""
-    text: str = as_labels(pl.Series([known])).item()
-    return text
 
 
 def _known(classes: Sequence[str]) -> str:
