@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pytest
 
 from everfit.automation import (
     Loop,
+    Project,
+    facts,
     open_project,
     queue_judgement,
+    read_policy,
     standing,
     start_retraining,
 )
@@ -22,7 +26,7 @@ from everfit.deployment import parse_rollout, serving_plan, start_release
 from everfit.errors import Conflict, NotFound
 from everfit.evaluation import Outcome, latest_report
 from everfit.governance import approve
-from everfit.kernel import JobState, ManualClock, Worker, get_job
+from everfit.kernel import JobState, ManualClock, Worker, Workspace, get_job
 from everfit.monitoring import request_log
 from everfit.training import StepPool
 
@@ -192,5 +196,41 @@ def test_what_failed_trainings_took_is_spent_too(loop: Loop, folder: Path) -> No
     start_retraining(loop.project, reason="test")
     work(loop)
     with loop.workspace.reading() as tx:
-        assert loop.facts(tx).cost_this_week > 0
+        assert facts(loop.project, tx).cost_this_week > 0
         assert serving_plan(tx, "small") is None
+
+
+def test_a_training_asked_for_by_many_at_once_starts_once(
+    any_workspace: Workspace, folder: Path
+) -> None:
+    policy, _ = read_policy(folder)
+    project = Project(folder=folder, policy=policy, workspace=any_workspace, digest="")
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(start_retraining, project, reason="test") for _ in range(8)]
+        assert len({done.result().id for done in asked}) == 1
+    with any_workspace.reading() as tx:
+        assert len(tx.events("trigger-fired")) == 1
+
+
+def test_status_says_what_is_held_back_and_until_when(folder: Path) -> None:
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    retrain = "retrain: {when: [every 2d], at_most: {per_day: 1, cooldown: 28d}}\n"
+    (folder / "everfit.yaml").write_text(POLICY + retrain)
+    project = open_project(folder, clock=clock)
+
+    def said() -> list[tuple[str, str]]:
+        with project.workspace.reading() as tx:
+            found = standing(project, tx)
+        return [(state, detail) for what, state, detail in found if what == "retrain"]
+
+    assert said() == []
+    with StepPool(project.workspace, 1) as pool:
+        start_retraining(project, reason="test")
+        work(Loop(project, pool))
+    clock.advance(timedelta(days=1))
+    assert said() == [("next", "every 2d: due 2026-01-29 00:00 UTC")]
+    clock.advance(timedelta(days=2))
+    assert said() == [("held back", "schedule: every 2d; cooldown of 28 days: 25 days left")]
+    clock.advance(timedelta(days=26))
+    assert said() == [("starts next", "schedule: every 2d")]
+    project.workspace.close()

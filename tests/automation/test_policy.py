@@ -175,6 +175,11 @@ def test_clusters_are_rolled_back_by_no_label() -> None:
     assert said.startswith("rollback.later")
 
 
+def test_a_rollback_rule_is_on_a_metric_of_the_task() -> None:
+    (said,) = refused(SHORT + "rollback: {later: [accuracy worse than champion]}\n")
+    assert "use mae or loss for regression" in said
+
+
 def test_an_empty_rule_is_switched_off() -> None:
     policy = decode(SHORT + "rollback: {now: [], later: []}\n")
     assert (policy.rollback.now, policy.rollback.later) == ((), None)

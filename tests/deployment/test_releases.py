@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -286,3 +288,28 @@ def test_whatever_happens_one_version_is_live_and_the_plan_says_so(
         assert plan is not None
         assert live == [plan.champion] == [best]
         assert candidates == ([plan.candidate] if plan.candidate is not None else [])
+
+
+def test_a_judgement_and_a_rollback_at_once_wait_for_one_another(served: Workspace) -> None:
+    release(served, 1)
+    together = Barrier(2)
+
+    def undo() -> None:
+        together.wait()
+        with served.transaction() as tx:
+            rollback(tx, endpoint="bike", reason="test", actor="ann")
+
+    def look(started: Release) -> None:
+        together.wait()
+        with suppress(Conflict):  # The rollback came first.
+            judge(served, started, 0.5)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(10):
+            started = release(served, 2)
+            for done in (pool.submit(undo), pool.submit(look, started)):
+                done.result(timeout=60)
+    plan, _, known = state(served)
+    assert plan is not None
+    assert (plan.champion, plan.candidate) == (1, None)
+    assert known == [(1, "live"), *[(2, "rolled_back")] * 10]

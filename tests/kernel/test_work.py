@@ -461,3 +461,18 @@ def test_finding_due_work_reads_only_live_jobs(workspace: Workspace) -> None:
             plan = str(tx.connection.exec_driver_sql(explain, parameters).all())
             assert "USING INDEX work_jobs_due (project=? AND run_after<?)" in plan
             assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("said", ["half a pair \ud800", "a NUL \0"], ids=["surrogate", "nul"])
+def test_an_error_that_no_database_can_keep_as_it_is_ends_the_attempt_only(
+    any_workspace: Workspace, said: str
+) -> None:
+    def fail(_workspace: Workspace, _lease: Lease) -> Result:
+        raise ValueError(said)
+
+    job = add(any_workspace, max_attempts=1)
+    assert worker(any_workspace, fail).run_pending() == 1
+    ended = now_is(any_workspace, job)
+    assert ended.state is JobState.FAILED
+    assert ended.error is not None
+    assert ended.error.startswith(f"ValueError: {said[:5]}")

@@ -216,3 +216,13 @@ def test_of_many_wrong_labels_ten_are_named_and_the_rest_counted(shop: Any) -> N
         receive_labels(shop.workspace, shop.name, frame)
     assert len(caught.value.problems) == 10
     assert "15 more" in caught.value.hint
+
+
+def test_a_nul_in_a_label_is_refused(any_shop: Any) -> None:
+    for name in ("key", "label"):
+        row = {"key": "k", "label": "yes", name: "a\0b"}
+        with (
+            LabelLog(any_shop.workspace, any_shop.name) as log,
+            pytest.raises(RowsInvalid, match=rf"rows\[0\]\.{name}"),
+        ):
+            log.receive(pl.DataFrame([row]))

@@ -61,3 +61,15 @@ def test_another_version_that_goes_live_begins_with_nothing(shop: Any) -> None:
     shop.monitor.sweep(shop.clock.now())
     found = look(shop, watch)
     assert (found.candidate_requests, found.candidate_errors) == (20, 0)
+
+
+def test_a_part_sealed_by_a_clock_that_is_behind_counts_too(shop: Any) -> None:
+    watch = LiveWatch(shop.workspace, shop.name)
+    go_live(shop, 1)
+    counted = []
+    for behind in (timedelta(), timedelta(hours=2)):
+        shop.answer(10)
+        shop.clock.advance(HOUR)
+        shop.monitor.sweep(shop.clock.now() - behind + timedelta(hours=1))
+        counted.append(look(shop, watch).candidate_requests)
+    assert counted == [10, 20]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +183,14 @@ def test_a_sweep_of_a_window_takes_milliseconds(shop: Any) -> None:
             shop.monitor.sweep(shop.clock.now())
             took.append(time.process_time() - began)
     assert sorted(took)[10] < 0.05
+
+
+def test_a_row_that_says_never_is_watched_at_the_time_of_its_answer(shop: Any) -> None:
+    never = datetime(9999, 12, 31, tzinfo=UTC)
+    shop.answer(5, time=never)
+    shop.answer(5)
+    shop.clock.advance(DAY)
+    shop.monitor.sweep(shop.clock.now())
+    with shop.workspace.reading() as tx:
+        (window,) = windows(tx, shop.name)
+    assert window.rows == 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,7 @@ from tests.serving.conftest import (
 )
 
 from everfit.deployment import Action, Evidence, Release, RollbackRules, advance, rollback
-from everfit.errors import NoRelease, PredictionFailed, RowsInvalid
+from everfit.errors import EverfitError, NoRelease, PredictionFailed, RowsInvalid
 from everfit.kernel import ManualClock, Workspace
 from everfit.monitoring import PREDICTION_SCHEMA, MonitorConfig, evidence, sweep
 from everfit.registry import Field, Kind, Signature
@@ -222,6 +224,33 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_in_place(
             rollback(tx, endpoint=ENDPOINT, reason="missing", actor="ann")
         server.refresh()
         assert server.problem is None
+
+
+def test_a_problem_that_passed_is_none_any_more(shop: Shop) -> None:
+    shop.release(shop.add(Constant(1.0)))
+    with open_server(shop.workspace) as server:
+        server.problem = "the database was busy"
+        server.refresh()
+        assert server.problem is None
+
+
+def test_requests_that_could_not_be_logged_are_logged_later(
+    shop: Shop, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.release(shop.add(Constant(1.0)))
+    with open_server(shop.workspace) as server:
+        LocalPredictor(server).predict(frame(rows, 3))
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", _no_space)
+            full.setattr(os, "writev", _no_space)
+            with pytest.raises((OSError, EverfitError)):
+                server.refresh()
+        server.refresh()
+    assert shop.logged("requests")["rows"].to_list() == [3]
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_where_the_champion_fails_the_request_fails(shop: Shop, rows: Rows) -> None:

@@ -16,6 +16,7 @@ from tests.serving.conftest import CLASSIFICATION, INPUTS, REGRESSION
 
 from everfit.errors import Invalid, RowsInvalid, TooLarge
 from everfit.registry import Field, Kind, Signature
+from everfit.serving.columns import Problems, keys_and_times
 from everfit.serving.labels import decode_labels
 from everfit.serving.rows import RowsDecoder
 from everfit.serving.tensors import decode_tensors
@@ -323,6 +324,14 @@ def test_a_new_class_passes_where_it_is_said_to_be_one() -> None:
     assert read["label"].to_list() == ["perhaps"]
     with pytest.raises(RowsInvalid, match="perhaps"):
         decode_labels(msgspec.json.encode(body), max_rows=9, signature=REGRESSION)
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"])
+def test_a_mark_for_never_is_no_time_of_a_row(moment: str) -> None:
+    problems = Problems()
+    keys_and_times(None, ["2026-01-01T00:00:00Z", moment], 2, problems)
+    with pytest.raises(RowsInvalid, match=r"times\[1\]"):
+        problems.raise_any()
 
 
 def test_a_clustering_has_no_classes_to_refuse_a_label_by() -> None:

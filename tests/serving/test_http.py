@@ -181,9 +181,12 @@ def test_a_body_that_does_not_tell_its_length_is_bounded_too(http: httpx.Client)
 def test_a_failing_champion_is_an_error_of_the_server(shop: Shop) -> None:
     shop.release(shop.add(Broken(0.0)))
     with BackgroundServer(shop.workspace, [ENDPOINT], durable=False) as server:
-        response = httpx.post(f"{server.url}/predict/{ENDPOINT}", json=GOOD)
+        body = {"rows": [GOOD, GOOD]}
+        response = httpx.post(f"{server.url}/predict/{ENDPOINT}", json=body)
     assert response.status_code == 500
     assert refusal(response)["code"] == "prediction-failed"
+    # Every row counts that was not scored: one request may hold hundreds.
+    assert shop.logged("requests").select("status", "rows").rows() == [(500, 2)]
 
 
 def test_past_the_bound_requests_are_refused_not_queued(shop: Shop) -> None:

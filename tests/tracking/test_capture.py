@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import json
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,19 @@ def test_a_tree_without_a_commit_counts_as_no_git(tmp_path: Path) -> None:
     assert capture_code(tmp_path).commit is None
 
 
+def test_without_git_the_archive_gives_the_code_back(tmp_path: Path) -> None:
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "everfit.yaml").write_text("model: m\n")
+    (tmp_path / "steps/own.py").write_text("a = 1\n")
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    code = capture_code(tmp_path)
+    assert code.archive == capture_code(tmp_path).archive
+    with zipfile.ZipFile(io.BytesIO(code.archive)) as archive:
+        archive.extractall(tmp_path / "again")
+    assert capture_code(tmp_path / "again").digest == code.digest
+    assert not (tmp_path / "again/rows.csv").exists()
+
+
 def test_the_lock_names_every_installed_distribution() -> None:
     environment_lock.cache_clear()
     start = time.process_time()
@@ -117,13 +132,19 @@ def test_the_lock_names_every_installed_distribution() -> None:
 
 def test_provenance_becomes_artifacts_of_the_run(any_workspace: Workspace, project: Path) -> None:
     (project / "pipeline.py").write_text("depth = 8\n")
+    (project / "new.py").write_text("width = 3\n")
+    code = capture_code(project)
     with any_workspace.transaction() as tx:
         run = start_run(tx, kind="training", name="bikes")
-        code = record_provenance(tx, any_workspace.blobs, run.id, project)
+        record_provenance(tx, any_workspace.blobs, run.id, code)
         found = artifacts(tx, run.id)
     content = {name: any_workspace.blobs.get(found[name].digest) for name in found}
     assert content["environment.txt"].decode() == environment_lock()
     assert content["code.patch"] == code.diff
     described = json.loads(content["code.json"])
-    assert described == {"commit": code.commit, "untracked": [], "digest": code.digest}
+    assert described == {"commit": code.commit, "untracked": ["new.py"], "digest": code.digest}
+    with zipfile.ZipFile(io.BytesIO(content["code.zip"])) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "new.py": b"width = 3\n"
+        }
     assert found["code.patch"].bytes == len(code.diff)

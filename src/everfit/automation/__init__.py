@@ -2,6 +2,7 @@
 
 from everfit.automation.decode import decode
 from everfit.automation.explain import explain
+from everfit.automation.facts import facts
 from everfit.automation.init import Started, start_project
 from everfit.automation.inspect import check_project
 from everfit.automation.loop import Loop, Tick, queue_gate, queue_judgement, start_retraining
@@ -33,6 +34,7 @@ __all__ = [
     "check_project",
     "decode",
     "explain",
+    "facts",
     "open_project",
     "project_digest",
     "queue_gate",

@@ -283,6 +283,10 @@ def _rollback(document: Document, value: Any, task: Task) -> RollbackRules:
         value = {**value, "later": ", ".join(map(str, later))}
     rules, problems = parse_rollback(value)
     _adopt(document, problems, "rollback")
+    named = rules.later.metric if rules.later else "loss"
+    if named not in (*METRICS[task], "loss"):
+        fitting = f"use {METRICS[task][0]} or loss for {task}"
+        document.problem("rollback.later", f"the metric {named!r}", fitting)
     return rules
 
 

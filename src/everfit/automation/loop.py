@@ -14,9 +14,9 @@ from threading import Event
 
 import polars as pl
 
-from everfit.automation.model import Trigger, TriggerKind
+from everfit.automation.facts import GATE, LIVE, RETRAIN, facts
 from everfit.automation.project import Project, project_digest, read_policy
-from everfit.automation.triggers import Facts, Firing, decide
+from everfit.automation.triggers import Firing, decide
 from everfit.deployment import (
     Decision,
     advance,
@@ -33,22 +33,18 @@ from everfit.governance import approvals
 from everfit.kernel import (
     Handler,
     Job,
-    JobState,
     Lease,
     Transaction,
     Workspace,
     enqueue,
     list_jobs,
-    next_time,
 )
 from everfit.monitoring import (
     LiveWatch,
     Monitor,
     SweepResult,
-    alerts,
     evidence,
     matured,
-    matured_count,
 )
 from everfit.registry import ModelVersion, champion, get_version, load_package
 from everfit.training import (
@@ -58,16 +54,12 @@ from everfit.training import (
     TrainingResult,
     load_value,
     quiet,
-    spent,
     store_value,
     train,
 )
 
 log = logging.getLogger(__name__)
-RETRAIN, GATE = "retrain", "gate"
 PROFILE_MAKER = "everfit.monitoring.profile:profiled"
-LIVE = (JobState.QUEUED, JobState.RUNNING)
-WEEK = timedelta(days=7)
 # How often the logs are swept: so often in a window, but no more seldom than that.
 SWEEPS_PER_WINDOW = 500
 LONGEST_PAUSE, ROLLING_PAUSE = timedelta(minutes=1), timedelta(seconds=10)
@@ -93,6 +85,8 @@ class Loop:
         self.monitor = Monitor(project.workspace, self.endpoint, project.monitor_config())
         self.watch = LiveWatch(project.workspace, self.endpoint)
         self.swept_at: datetime | None = None
+        # The digest of a policy that could not be taken up, so that it is said once.
+        self.refused = ""
 
     @property
     def workspace(self) -> Workspace:
@@ -138,8 +132,9 @@ class Loop:
             return
         try:
             digest = project_digest(project.folder)
-            if digest == project.digest:
+            if digest in (project.digest, self.refused):
                 return
+            self.refused = digest
             currency = self.workspace.settings.currency
             policy, pipeline = read_policy(project.folder, currency=currency)
         except EverfitError as error:
@@ -188,46 +183,19 @@ class Loop:
     def fire(self) -> Firing | None:
         """Start a retraining if a trigger asks for it and its limits allow."""
         with self.workspace.reading() as tx:
-            firing = decide(self.project.policy.retrain, self.facts(tx))
+            firing = decide(self.project.policy.retrain, facts(self.project, tx))
         if firing is not None and firing.held is None:
             start_retraining(self.project, reason=firing.because, trigger=firing.trigger.words)
         return firing
-
-    def facts(self, tx: Transaction) -> Facts:
-        """Return what the triggers need to know."""
-        started = [event.at for event in tx.events("trigger-fired")]
-        last = started[-1] if started else None
-        opened = alerts(tx, self.endpoint, open_only=True)
-        return Facts(
-            now=tx.now,
-            last_started=last,
-            started_today=sum(at.date() == tx.now.date() for at in started),
-            cost_this_week=self._cost_since(tx, tx.now - WEEK),
-            new_rows=matured_count(tx, self.endpoint, since=last),
-            quality_alerts=[alert.id for alert in opened if alert.kind == "quality"],
-            drift_alerts=[alert.id for alert in opened if alert.kind == "drift"],
-            under_way=self._under_way(tx),
-            due=[t.words for t in self.project.policy.retrain.when if _is_due(t, last, tx.now)],
-        )
-
-    def _cost_since(self, tx: Transaction, since: datetime) -> float:
-        if self.project.policy.retrain.at_most.cost_per_week is None:
-            return 0.0
-        return spent(tx, since=since, until=tx.now).cost
-
-    def _under_way(self, tx: Transaction) -> str | None:
-        for job in list_jobs(tx, states=LIVE):
-            if job.kind in (RETRAIN, GATE):
-                return f"{job.kind} {job.id} is {job.state}"
-        release = current_release(tx, self.endpoint)
-        return f"release {release.id} is rolling out" if release else None
 
     def retrain(self, workspace: Workspace, lease: Lease) -> None:
         """Train what the policy declares; the last transaction also queues the gate."""
         self.take_up_policy()
         as_of = datetime.fromisoformat(lease.job.payload["as_of"])
         author = lease.job.payload["actor"]
-        request = self.project.training_request(as_of=as_of, feedback=self._feedback(as_of))
+        # Another thread may take up a new policy meanwhile: this training is all of one.
+        project = self.project
+        request = project.training_request(as_of=as_of, feedback=self._feedback(as_of))
 
         def finish(tx: Transaction, result: TrainingResult) -> None:
             queue_gate(tx, result.version.number, result.test, time=result.time, author=author)
@@ -237,7 +205,7 @@ class Loop:
             workspace,
             request,
             # Another policy is another run: the old one's record stays as it was.
-            run_id=f"run_{lease.job.id.removeprefix('job_')}_{self.project.digest[:8]}",
+            run_id=f"run_{lease.job.id.removeprefix('job_')}_{project.digest[:8]}",
             pool=self.pool,
             progress=self.progress,
             lease=lease,
@@ -270,13 +238,18 @@ class Loop:
                 version=get_version(tx, self.endpoint, number),
                 champion=champion(tx, self.endpoint),
                 author=lease.job.payload["author"],
-                approvals=[approval.person for approval in approvals(tx, self.endpoint, number)],
+                approvals=self._approvals(tx, number),
             )
         verdicts = self._judge(trial, rows, time=lease.job.payload["time"])
         with workspace.transaction() as tx:
             if champion(tx, self.endpoint) != trial.champion:
                 raise StaleRevision(
                     f"the champion of {self.endpoint} changed while v{number} was judged",
+                    hint="The judgement is repeated by itself.",
+                )
+            if self._approvals(tx, number) != trial.approvals:
+                raise StaleRevision(
+                    f"v{number} was approved while it was judged",
                     hint="The judgement is repeated by itself.",
                 )
             report = decide_gates(
@@ -293,6 +266,9 @@ class Loop:
                 steps = self.project.policy.rollout
                 start_release(tx, endpoint=self.endpoint, version=number, steps=steps)
             lease.finish(tx, {"report": report.id, "outcome": report.outcome})
+
+    def _approvals(self, tx: Transaction, version: int) -> list[str]:
+        return [approval.person for approval in approvals(tx, self.endpoint, version)]
 
     def _judge(self, trial: _Case, rows: pl.DataFrame, *, time: str | None) -> tuple[Verdict, ...]:
         policy, best = self.project.policy, trial.champion
@@ -330,7 +306,10 @@ def start_retraining(
         if live:
             return live[0]
         payload = {"as_of": tx.now.isoformat(), "reason": reason, "actor": actor}
+        payload["asked"] = tx.new_id("ask")
         job = enqueue(tx, RETRAIN, payload, key=model)
+        if job.payload["asked"] != payload["asked"]:
+            return job  # Another process asked at the same moment.
         tx.record("trigger-fired", job.id, actor, reason=reason, trigger=trigger, model=model)
     return job
 
@@ -367,9 +346,3 @@ def queue_gate(tx: Transaction, version: int, test: str, *, time: str | None, au
     """
     payload = {"version": version, "test": test, "time": time, "author": author}
     return enqueue(tx, GATE, payload, key=f"gate-{version}")
-
-
-def _is_due(trigger: Trigger, last: datetime | None, now: datetime) -> bool:
-    if trigger.kind is not TriggerKind.SCHEDULE or trigger.every is None or last is None:
-        return False
-    return next_time(trigger.every, planned=last, now=last) <= now

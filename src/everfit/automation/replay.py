@@ -238,5 +238,11 @@ def read_history(project: Project, pool: StepPool) -> History:
             "a replay needs to know when each row happened and what its truth was",
             hint="Set data.time and data.target to the columns that hold them.",
         )
+    key = project.policy.truth.key
+    if key is not None and key not in rows.columns:
+        raise DataInvalid(
+            f"the prepared rows have no column {key!r}, which truth.key names",
+            hint=f"Name one of {', '.join(rows.columns[:20])}, or keep it in `prepared`.",
+        )
     rows = rows.sort(schema.time, maintain_order=True)
     return History(rows=rows, time=schema.time, target=schema.target)

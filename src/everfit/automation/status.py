@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from everfit.automation.loop import LIVE, RETRAIN
+from everfit.automation.facts import LIVE, RETRAIN, facts
 from everfit.automation.model import TriggerKind
 from everfit.automation.project import Project
+from everfit.automation.triggers import decide
 from everfit.deployment import current_release, serving_plan
 from everfit.evaluation import Outcome, latest_report
 from everfit.kernel import Transaction, list_jobs, next_time
@@ -70,9 +71,19 @@ def _alerts(project: Project, tx: Transaction) -> Iterator[Row]:
 
 
 def _next(project: Project, tx: Transaction) -> Iterator[Row]:
-    fired = tx.events("trigger-fired")
-    last = fired[-1].at if fired else tx.now
+    """Say what the triggers ask for, and when the schedules will, as the loop itself decides."""
+    if serving_plan(tx, project.policy.model) is None:
+        return  # Triggers begin with the first release.
+    known = facts(project, tx)
+    firing = decide(project.policy.retrain, known)
+    if firing is not None:
+        state = "starts next" if firing.held is None else "held back"
+        yield RETRAIN, state, "; ".join(filter(None, [firing.because, firing.held]))
+    last = known.last_started
+    rest = project.policy.retrain.at_most.cooldown
     for trigger in project.policy.retrain.when:
-        if trigger.kind is TriggerKind.SCHEDULE and trigger.every:
+        if trigger.kind is TriggerKind.SCHEDULE and trigger.every and last is not None:
             due = next_time(trigger.every, planned=last, now=last)
-            yield RETRAIN, "next", f"{trigger.words}: due {due:%Y-%m-%d %H:%M} UTC"
+            if due > tx.now:
+                earliest = max(due, last + rest)
+                yield RETRAIN, "next", f"{trigger.words}: due {earliest:%Y-%m-%d %H:%M} UTC"

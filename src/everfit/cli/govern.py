@@ -10,14 +10,17 @@ from everfit.automation import queue_judgement
 from everfit.cli import show
 from everfit.cli.project import opened
 from everfit.cli.watch import IN
+from everfit.deployment import live_release
 from everfit.deployment import rollback as roll_back
-from everfit.errors import LedgerBroken
+from everfit.errors import Invalid, LedgerBroken
 from everfit.governance import approve as give_approval
 from everfit.governance import verify_ledger
 from everfit.kernel import cancel as cancel_job
 from everfit.registry import get_version
 from everfit.registry import trust as trust_digest
 
+# So many hexadecimal digits cannot be met by chance or by trying.
+SHOWN = 32
 BY = click.option("--as", "by", required=True, help="Your name; kept in the ledger.")
 
 
@@ -62,14 +65,25 @@ def release(version: int, folder: Path) -> None:
 
 @click.command()
 @click.option("--reason", default="asked for by a person", help="Why; kept in the ledger.")
+@click.option("--version", type=int, help="Take this one back; default: the newest release.")
 @IN
-def rollback(reason: str, folder: Path) -> None:
-    """Drop the release that rolls out, or go back to the version before the live one."""
+def rollback(reason: str, version: int | None, folder: Path) -> None:
+    """Drop the release that rolls out, or go back to the version before the live one.
+
+    Repeating it changes nothing: to go back further, name the version that is live.
+    """
     project = opened(folder)
     actor = project.workspace.settings.actor
     with project.workspace.transaction() as tx:
-        release = roll_back(tx, endpoint=project.policy.model, reason=reason, actor=actor)
+        release = roll_back(
+            tx, endpoint=project.policy.model, reason=reason, actor=actor, version=version
+        )
+        live = live_release(tx, project.policy.model)
     show.console.print(f"v{release.version} is {release.state}: {release.reason}")
+    if live is not None and live.version != release.version:
+        show.console.print(
+            f"v{live.version} is live; `everfit rollback --version {live.version}` takes it back"
+        )
 
 
 @click.command()
@@ -89,12 +103,17 @@ def audit() -> None:
 
 
 @audit.command()
+@click.option("--noted", help="A head printed before and kept elsewhere, as NUMBER:DIGEST.")
 @IN
-def verify(folder: Path) -> None:
-    """Recompute the hash chain and name any row edited, removed or reordered."""
+def verify(noted: str | None, folder: Path) -> None:
+    """Recompute the hash chain and name any row edited, removed or reordered.
+
+    Who may write to the whole database can write another chain. Keep the printed head elsewhere,
+    and ask with --noted whether it still stands.
+    """
     project = opened(folder)
     with project.workspace.reading() as tx:
-        rows, breaks = verify_ledger(tx)
+        (rows, digest), breaks = verify_ledger(tx, noted=_head(noted))
     if breaks:
         lines = "".join(f"\n  row {found.number}: {found.reason}" for found in breaks)
         raise LedgerBroken(
@@ -102,3 +121,16 @@ def verify(folder: Path) -> None:
             hint="Compare with a backup; what is written from now on is chained to what is there.",
         )
     show.console.print(f"{rows:,} rows, chain unbroken", style="green")
+    show.console.print(f"head {rows}:{digest[:SHOWN]}")
+
+
+def _head(noted: str | None) -> tuple[int, str] | None:
+    if noted is None:
+        return None
+    number, _, digest = noted.partition(":")
+    if not number.isdigit() or len(digest) < SHOWN:
+        raise Invalid(
+            f"{noted!r} is no head of a ledger",
+            hint="Give it as `everfit audit verify` printed it: a number, a colon, a digest.",
+        )
+    return int(number), digest

@@ -31,7 +31,11 @@ def opened(folder: Path) -> Project:
 @click.option("--data", required=True, help="CSV, Parquet, or a database table as URL#TABLE.")
 @click.option("--target", help="The column to predict; without it rows are clustered.")
 @click.option("--time", help="The column that says when a row happened.")
-@click.option("--task", type=click.Choice(list(Task)), help="Inferred where it is not given.")
+@click.option(
+    "--task",
+    type=click.Choice([task.value for task in Task]),
+    help="Inferred where it is not given.",
+)
 def init(folder: Path, data: str, target: str | None, time: str | None, task: str | None) -> None:
     """Write a working project from a table.
 

@@ -116,7 +116,7 @@ def _refuse_leaks(frame: pl.DataFrame, schema: Schema, how: Segregation) -> None
         f"predicting {schema.target!r}",
         problems,
         hint=f"Write `exclude: [{', '.join(names)}]` under `data`; a column that really is known "
-        "when the prediction is asked for goes into `Segregation(allow=...)` in pipeline.py.",
+        "when the prediction is asked for goes into `train: {split: {allow: [...]}}`.",
     )
 
 

@@ -96,6 +96,8 @@ def advance(tx: Transaction, release_id: str, evidence: Evidence, rules: Rollbac
     StaleRevision
         If another process moved it meanwhile; nothing was changed.
     """
+    # Always the plan first: who locks in another order waits for ever.
+    store.plan_of(tx, store.get_release(tx, release_id).endpoint, lock=True)
     release = store.get_release(tx, release_id, lock=True)
     if release.state is not ReleaseState.ROLLING:
         raise Conflict(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from everfit.errors import Invalid
 from everfit.governance import store
 from everfit.governance.model import Approval
-from everfit.kernel import Break, Transaction, verify
+from everfit.kernel import Break, Transaction, ledger_head, verify
 from everfit.registry import get_version
 
 
@@ -46,6 +46,12 @@ def approvals(tx: Transaction, model: str, version: int) -> Sequence[Approval]:
     return store.of_version(tx, model, version)
 
 
-def verify_ledger(tx: Transaction) -> tuple[int, list[Break]]:
-    """Return how many rows the project's ledger has, and every place where its chain breaks."""
-    return len(tx.events()), verify(tx.connection, tx.project)
+def verify_ledger(
+    tx: Transaction, *, noted: tuple[int, str] | None = None
+) -> tuple[tuple[int, str], list[Break]]:
+    """Return the head of the project's ledger, and every place where its chain breaks.
+
+    The head is the last row's number and digest. ``noted`` is one that was written down before.
+    """
+    head = ledger_head(tx.connection, tx.project)
+    return head, verify(tx.connection, tx.project, noted=noted)

@@ -13,6 +13,7 @@ from everfit.kernel.database import (
 from everfit.kernel.ids import new_id, time_part
 from everfit.kernel.journal import Frame, Journal, Position, frames, trim
 from everfit.kernel.ledger import Break, Event, verify
+from everfit.kernel.ledger import head as ledger_head
 from everfit.kernel.schedule import (
     UNIT_SECONDS,
     Schedule,
@@ -25,7 +26,7 @@ from everfit.kernel.schedule import (
     unschedule,
 )
 from everfit.kernel.settings import Settings, load_settings
-from everfit.kernel.work import Job, JobState
+from everfit.kernel.work import Job, JobState, storable
 from everfit.kernel.work_store import cancel, enqueue, get_job, hasten, list_jobs
 from everfit.kernel.worker import Handler, Lease, Worker
 from everfit.kernel.workspace import Transaction, Workspace, open_workspace
@@ -62,6 +63,7 @@ __all__ = [
     "get_job",
     "hasten",
     "insert_if_absent",
+    "ledger_head",
     "list_jobs",
     "list_schedules",
     "load_settings",
@@ -73,6 +75,7 @@ __all__ = [
     "parse_duration",
     "parse_every",
     "schedule",
+    "storable",
     "time_part",
     "trim",
     "unschedule",

@@ -1,7 +1,8 @@
 """The ledger: every change of state, append-only, written in the transaction that makes it.
 
 Rows of one project form a hash chain: each holds the digest of the one before it, and
-``verify`` recomputes them all. The head row makes a cut-off tail visible too.
+``verify`` recomputes them all. The head row makes a cut-off tail visible too, unless it was set
+back as well: against that helps only a head noted outside this database.
 """
 
 from __future__ import annotations
@@ -159,27 +160,44 @@ def events(
     return [Event(**row) for row in found]
 
 
-def verify(connection: sa.Connection, project: str) -> list[Break]:
+def head(connection: sa.Connection, project: str) -> tuple[int, str]:
+    """Return the number of the last row and its digest; 0 and zeros before the first."""
+    found = connection.execute(_find_head, {"of_project": project}).one_or_none()
+    return (found.number, found.digest) if found else (0, GENESIS)
+
+
+def verify(
+    connection: sa.Connection, project: str, *, noted: tuple[int, str] | None = None
+) -> list[Break]:
     """Return every break of the chain; an empty list says that nothing was touched.
 
-    Finds rows that were edited, removed (also at the end), added or put in another order.
+    Finds rows that were edited, removed, added or put in another order, also at the end. Whoever
+    may write to the whole database can also write another chain: hold ``noted``, a head that was
+    written down elsewhere, against it.
     """
     found = list(_breaks(connection, project))
-    head = connection.execute(_find_head, {"of_project": project}).one_or_none()
+    head_number, head_digest = head(connection, project)
     last = connection.execute(
         sa.select(rows.c.number, rows.c.digest)
         .where(rows.c.project == project)
         .order_by(rows.c.number.desc())
         .limit(1)
     ).one_or_none()
-    head_number, head_digest = head or (0, GENESIS)
     last_number, last_digest = last or (0, GENESIS)
     if head_number != last_number:
         reason = f"the chain ends at row {last_number}, its head says row {head_number}"
         found.append(Break(number=min(head_number, last_number) + 1, reason=reason))
     elif head_digest != last_digest and not found:
         found.append(Break(number=last_number, reason="it is not the row its head was set to"))
+    if noted is not None and not _holds(connection, project, noted):
+        found.append(Break(number=noted[0], reason="it is not the row that was noted"))
     return found
+
+
+def _holds(connection: sa.Connection, project: str, noted: tuple[int, str]) -> bool:
+    row = sa.select(rows.c.digest).where(rows.c.project == project, rows.c.number == noted[0])
+    digest = connection.execute(row).scalar_one_or_none()
+    return digest is not None and digest.startswith(noted[1])
 
 
 def _breaks(connection: sa.Connection, project: str) -> Iterator[Break]:
@@ -187,8 +205,8 @@ def _breaks(connection: sa.Connection, project: str) -> Iterator[Break]:
     query = _stored_rows.where(rows.c.project == project).order_by(rows.c.number)
     for row in connection.execute(query).mappings():
         if row["number"] != number + 1:
-            missing = f"row {row['number']} stands in place of row {number + 1}"
-            yield Break(number=number + 1, reason=missing)
+            for gone in range(number + 1, row["number"]):
+                yield Break(number=gone, reason="it is missing")
         elif row["previous"] != previous:
             yield Break(number=row["number"], reason=f"it does not follow row {number}")
         if row["digest"] != digest_of(row):

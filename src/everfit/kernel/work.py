@@ -171,5 +171,11 @@ def json_mapping(value: Mapping[str, Any], *, of: str) -> dict[str, Any]:
 
 def _said(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, EverfitError):
-        return error.message, error.hint
-    return f"{type(error).__name__}: {error}", None
+        return storable(error.message), storable(error.hint)
+    return storable(f"{type(error).__name__}: {error}"), None
+
+
+def storable(text: str) -> str:
+    """Return a text as every database takes it: no half surrogate pair and no NUL."""
+    mended = text.encode(errors="replace").decode()
+    return mended.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -107,6 +107,9 @@ class Worker:
             # The database is busy, away or full: the leases keep the jobs meanwhile.
             logger.warning("worker %s waits: %s %s", self.name, error.message, error.hint)
             return False
+        except Exception:
+            logger.exception("worker %s goes on after an error", self.name)
+            return False
 
     def _run_one(self) -> bool:
         job = self._claim()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from everfit.deployment import Evidence, Release
 from everfit.kernel import Transaction, Workspace
 from everfit.monitoring.log import PREDICTIONS, REQUESTS
-from everfit.monitoring.reference import MICROSECOND
 from everfit.monitoring.segments import read_segment
-from everfit.monitoring.service import sealed_since
+from everfit.monitoring.service import sealed_after
 
 # What a request is answered with that the model could not score; others are no fault of its.
 UNSCORED = 500
+MOMENT = timedelta(minutes=1)
+# Of more answers than this every second one is kept: enough for any percentile.
+MOST_LATENCIES = 1_000_000
 
 
 class LiveWatch:
@@ -29,9 +31,8 @@ class LiveWatch:
 
     def _begin(self, release: str, since: datetime | None) -> None:
         self._release = release
-        # A segment sealed at the very moment of going live may hold rows of the time after it.
-        after = None if since is None else since - MICROSECOND
-        self._sealed = {PREDICTIONS: after, REQUESTS: after}
+        # Who seals may have read its clock a moment before the version went live.
+        self._since = None if since is None else since - MOMENT
         self._number = {PREDICTIONS: -1, REQUESTS: -1}
         self._latencies: list[NDArray[np.float64]] = []
         self._answered = self._failed = 0
@@ -50,6 +51,8 @@ class LiveWatch:
             failed = rows.filter(pl.col("status") == UNSCORED, pl.col("at") >= release.live_at)
             self._failed += int(failed["rows"].fill_null(1).clip(lower_bound=1).sum())
         latencies = np.concatenate(self._latencies) if self._latencies else np.empty(0)
+        while latencies.size > MOST_LATENCIES:
+            latencies = latencies[::2]
         self._latencies = [latencies]
         return Evidence(
             now=tx.now,
@@ -60,9 +63,7 @@ class LiveWatch:
 
     def _new(self, tx: Transaction, kind: str) -> list[pl.DataFrame]:
         """Return the tables of one log that were sealed since the last time."""
-        since, after = self._sealed[kind], self._number[kind]
-        new = sealed_since(tx, self._endpoint, kind, since=since, after=after)
+        new = sealed_after(tx, self._endpoint, kind, self._number[kind], since=self._since)
         if new:
             self._number[kind] = new[-1].number
-            self._sealed[kind] = new[-1].sealed_at - MICROSECOND
         return [read_segment(self._workspace.blobs, segment.digest) for segment in new]

@@ -13,7 +13,7 @@ import polars as pl
 from everfit.data import encode_frame
 from everfit.errors import Conflict, Invalid, Overloaded, Problem, RowsInvalid
 from everfit.kernel import Journal, Position, Workspace, as_utc, frames
-from everfit.monitoring.model import LabelReceipt
+from everfit.monitoring.model import EARLIEST, LATEST, LabelReceipt
 from everfit.registry import champion, list_versions
 
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -194,6 +194,8 @@ def _check_labels(frame: pl.DataFrame, *, numeric: bool | None) -> pl.DataFrame:
     label = as_numbers(frame["label"]) if numeric else frame["label"]
     label = label.fill_nan(None) if label.dtype.is_float() else label
     checked = pl.DataFrame({**names, "label": label, "at": _moments(frame)})
+    for name in ("id", "key", "label"):
+        _refuse_control(checked[name])
     bad = [problem for row in _suspects(frame, checked) for problem in _row_problems(*row)]
     if bad:
         rest = f" {len(bad) - MAX_PROBLEMS} more are not listed." if len(bad) > MAX_PROBLEMS else ""
@@ -203,6 +205,13 @@ def _check_labels(frame: pl.DataFrame, *, numeric: bool | None) -> pl.DataFrame:
             hint=f"Of {frame.height} rows nothing was kept; correct them and send all again.{rest}",
         )
     return checked
+
+
+def _refuse_control(texts: pl.Series) -> None:
+    """Raise RowsInvalid for a NUL, which not every database can keep."""
+    if texts.dtype == pl.String:
+        for row in texts.str.contains("\0", literal=True).arg_true().head(1):
+            raise _refused(f"rows[{row}].{texts.name}", _short(texts[row]), "leave out the NUL")
 
 
 def _refused(path: str, found: str, remedy: str) -> RowsInvalid:
@@ -289,8 +298,13 @@ def _moment(text: str | None) -> datetime | None:
 def normalised(table: pl.DataFrame) -> pl.DataFrame:
     """Return logged predictions with the types of `PREDICTION_SCHEMA`.
 
-    A column of nulls alone has no type of its own in the table that a writer logged.
+    A column of nulls alone has no type of its own in the table that a writer logged. A row whose
+    time lies outside all that can be watched has that of its answer.
     """
+    inside = table["time"].is_between(EARLIEST, LATEST)
+    if not inside.all():
+        own = pl.when(inside).then("time").otherwise("at")
+        table = table.with_columns(own.alias("time"))
     schema = table.schema
     casts = [
         pl.col(name).cast(dtype)

@@ -22,6 +22,7 @@ from everfit.training import Spent, spent
 
 INCIDENT = timedelta(hours=72)
 MONTH = timedelta(days=30)
+OK = 200
 HOUR_SECONDS = 3_600
 
 
@@ -88,7 +89,7 @@ def _record(
         alerts=[a for a in alerts(tx, endpoint) if since <= a.opened_at <= until],
         releases=[r for r in releases(tx, endpoint) if since <= r.started_at <= until],
         requests=requests,
-        predictions=0 if requests is None else int(requests["rows"].sum()),
+        predictions=0 if requests is None else int(requests.filter(status=OK)["rows"].sum()),
         delays_seconds=None if matured is None else _delays(matured),
         spent=spent(tx, since=since, until=until),
         currency=settings.currency,

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A row is of a time between these; others are marks for "never" and "unknown".
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 INPUT = "in."
 CANARY = "canary"
 

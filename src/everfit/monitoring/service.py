@@ -263,12 +263,11 @@ def logged(
     return None if rows is None else rows.filter(moment >= since, moment < until)
 
 
-def sealed_since(
-    tx: Transaction, endpoint: str, kind: str, *, since: datetime | None, after: int
+def sealed_after(
+    tx: Transaction, endpoint: str, kind: str, number: int, *, since: datetime | None
 ) -> list[Segment]:
-    """Return the parts of one log sealed after ``since`` whose number is above ``after``."""
-    found = store.segments(tx, endpoint, kind, sealed=(since, None))
-    return [segment for segment in found if segment.number > after]
+    """Return the parts of one log behind part ``number`` that were sealed after ``since``."""
+    return store.segments(tx, endpoint, kind, sealed=(since, None), after=number)
 
 
 def alerts(tx: Transaction, endpoint: str, *, open_only: bool = False) -> list[Alert]:

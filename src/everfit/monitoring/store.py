@@ -124,10 +124,12 @@ def segments(
     ids: tuple[str, str] | None = None,
     times: tuple[datetime | None, datetime | None] = (None, None),
     sealed: tuple[datetime | None, datetime | None] = (None, None),
+    after: int | None = None,
 ) -> list[Segment]:
     """Return segments in order: those whose ids or times reach into the given ranges.
 
-    ``sealed`` asks for those sealed after its first and not after its second moment.
+    ``sealed`` asks for those sealed after its first and not after its second moment, ``after``
+    for those with higher numbers.
     """
     c = tables.segments.c
     values = _key(tx, endpoint) | {"of_kind": kind}
@@ -138,6 +140,8 @@ def segments(
         query = query.where(c.max_time >= times[0])
     if times[1] is not None:
         query = query.where(c.min_time <= times[1])
+    if after is not None:
+        query = query.where(c.number > after)
     if sealed[0] is not None:
         query = query.where(c.sealed_at > sealed[0])
     if sealed[1] is not None:

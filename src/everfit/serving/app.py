@@ -61,7 +61,7 @@ class App:
         if call.counted is not None:
             latency_ms = (time.perf_counter() - call.started) * 1000
             now = self.workspace.clock.now()
-            call.counted.traffic.note(now, reply.status, latency_ms, call.answers)
+            call.counted.traffic.note(now, reply.status, latency_ms, call.answers, rows=call.rows)
         await send_reply(send, reply)
 
     def server(self, name: str) -> ModelServer:
@@ -87,7 +87,7 @@ class App:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way, with what is noted of it: its endpoint, answers and start."""
+    """One request on its way, with what is noted of it: its endpoint, rows, answers and start."""
 
     app: App
     scope: Scope
@@ -95,6 +95,7 @@ class Call:
     name: str = ""
     counted: ModelServer | None = None
     answers: Answers | None = None
+    rows: int = 0
     started: float = 0.0
 
     def __post_init__(self) -> None:
@@ -179,6 +180,7 @@ async def infer(call: Call) -> Reply:
 def _infer(call: Call, server: ModelServer, body: bytes) -> bytes:
     loaded = server.loaded
     rows = decode_tensors(body, loaded.signature, max_rows=server.bounds.rows)
+    call.rows = rows.frame.height
     call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
     return encode_tensors(call.name, loaded.signature, rows, call.answers)
 
@@ -192,6 +194,7 @@ async def predict(call: Call) -> Reply:
 def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
     loaded = server.loaded
     rows = loaded.decoder.decode(body)
+    call.rows = rows.frame.height
     call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
     return encode_rows(call.name, call.answers)
 

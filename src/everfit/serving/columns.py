@@ -13,6 +13,7 @@ import polars as pl
 
 from everfit.errors import Invalid, Problem, RowsInvalid, TooLarge
 from everfit.kernel import as_utc
+from everfit.monitoring.model import EARLIEST, LATEST
 from everfit.registry import Field, Kind
 
 DTYPES: dict[Kind, pl.DataType] = {
@@ -169,5 +170,9 @@ def keys_and_times(
             problems.add(name, describe(given), f"write a list of {count}, one for each row")
             continue
         found[name] = column(fields[name], given, problems, f"{name}[{{}}]".format)
+    moments = found["times"]
+    if moments is not None:
+        for row in (~moments.is_between(EARLIEST, LATEST)).fill_null(value=False).arg_true():
+            problems.add(f"times[{row}]", describe(times[row]), "write the time of the row")
     series = found["keys"]
     return None if series is None else series.to_list(), found["times"]

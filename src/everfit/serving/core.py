@@ -106,16 +106,19 @@ class ModelServer:
         """
         with self._refreshing:
             try:
-                self.traffic.flush()
                 self._refresh()
             except EverfitError as error:
                 self.problem = str(error)
                 log.warning("endpoint %s keeps its models: %s", self.endpoint, error)
+            self.traffic.flush()
 
     def _refresh(self) -> None:
         with self.workspace.reading() as tx:
             plan = serving_plan(tx, self.endpoint)
-        if plan is None or (self._loaded and self._loaded.plan.revision == plan.revision):
+        if plan is None:
+            return
+        if self._loaded and self._loaded.plan.revision == plan.revision:
+            self.problem = self._loaded.problem
             return
         loaded = load(self.workspace, plan, self._known(), max_rows=self.bounds.rows)
         self.problem = loaded.problem

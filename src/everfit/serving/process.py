@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import signal
 import socket
 import threading
@@ -21,6 +22,9 @@ from everfit.serving.model import Bounds
 
 DRAIN_SECONDS = 30
 MAX_PORT = 65_535
+
+
+log = logging.getLogger(__name__)
 
 
 class HttpServer:
@@ -75,7 +79,12 @@ class HttpServer:
     def poll(self, stop: threading.Event, seconds: float) -> None:
         """Take up new plans every so many seconds until ``stop`` is set."""
         while not stop.wait(seconds):
-            self.refresh()
+            for server in self.servers.values():
+                try:
+                    server.refresh()
+                except Exception:
+                    # A full disk, say: the next round takes the plan up all the same.
+                    log.exception("endpoint %s was not refreshed", server.endpoint)
 
 
 def serve(

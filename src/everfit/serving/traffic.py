@@ -49,14 +49,20 @@ class Traffic:
         self._lock = threading.Lock()
 
     def note(
-        self, at: datetime, status: int, latency_ms: float, answers: Answers | None = None
+        self,
+        at: datetime,
+        status: int,
+        latency_ms: float,
+        answers: Answers | None = None,
+        *,
+        rows: int = 0,
     ) -> None:
-        """Count one request that was answered, or refused, with ``status``."""
+        """Count one request of ``rows`` that was answered, or refused, with ``status``."""
         with self._lock:
             self.requests[status] += 1
             self.buckets[bisect_left(EDGES, latency_ms / 1000)] += 1
             self.seconds += latency_ms / 1000
-            rows, version, arm = 0, None, None
+            version, arm = None, None
             if answers is not None:
                 rows = len(answers.ids)
                 pairs = Counter(zip(answers.versions, answers.arms, strict=True))
@@ -70,8 +76,14 @@ class Traffic:
         """Write the requests noted since the last time to the request log."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        if waiting:
+        if not waiting:
+            return
+        try:
             self._log.append(pl.DataFrame(waiting, schema=SCHEMA, orient="row"))
+        except BaseException:
+            with self._lock:
+                self._waiting[:0] = waiting
+            raise
 
     def __enter__(self) -> Self:
         return self

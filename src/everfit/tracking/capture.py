@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import io
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +24,15 @@ class CodeState:
     """The code of a project folder at one moment.
 
     ``commit`` is None outside a git tree, ``diff`` holds the changes of tracked files since
-    the commit, ``untracked`` the names of files git neither tracks nor ignores. ``digest`` is
-    equal for equal contents of the folder's ``*.py`` and ``*.yaml`` files, with or without git.
+    the commit, ``untracked`` the names of files git neither tracks nor ignores, ``archive`` a zip
+    of the code that git does not hold (all of it without git). ``digest`` is equal for equal
+    contents of the folder's ``*.py`` and ``*.yaml`` files, with or without git.
     """
 
     commit: str | None
     diff: bytes
     untracked: tuple[str, ...]
+    archive: bytes
     digest: str
 
     @property
@@ -42,15 +46,18 @@ def capture_code(folder: Path) -> CodeState:
     digest = _digest(folder)
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     if commit is None:
-        return CodeState(commit=None, diff=b"", untracked=(), digest=digest)
+        whole = _archive(folder, _code_files(folder))
+        return CodeState(commit=None, diff=b"", untracked=(), archive=whole, digest=digest)
     here = ("--", ".", ":(exclude).everfit")
     diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", *here)
     others = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", *here)
-    names = (others or b"").decode(errors="replace").split("\0")
+    names = sorted(filter(None, (others or b"").decode(errors="replace").split("\0")))
+    code = (folder / name for name in names if name.endswith(CODE_SUFFIXES))
     return CodeState(
         commit=commit.decode().strip(),
         diff=_bounded(diff or b""),
-        untracked=tuple(sorted(name for name in names if name)),
+        untracked=tuple(names),
+        archive=_archive(folder, (path for path in code if path.is_file())),
         digest=digest,
     )
 
@@ -96,6 +103,20 @@ def _bounded(diff: bytes) -> bytes:
         return diff
     # A changed data file under git must not be copied into every run.
     return diff[:MAX_DIFF_BYTES] + f"\n# cut: the diff has {len(diff):,} bytes\n".encode()
+
+
+def _archive(folder: Path, paths: Iterable[Path]) -> bytes:
+    """Return a zip of the files, equal for equal contents; empty for none."""
+    packed, room = io.BytesIO(), MAX_DIFF_BYTES
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(paths):
+            content = path.read_bytes()
+            room -= len(content)
+            if room < 0:
+                break
+            # Without a date of its own a file has the first that a zip can hold.
+            archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), content)
+    return packed.getvalue() if archive.namelist() else b""
 
 
 def _digest(folder: Path) -> str:

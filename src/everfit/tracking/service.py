@@ -6,13 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from everfit.errors import Conflict, Invalid, Problem
 from everfit.kernel import Blobs, Transaction, canonical_json
 from everfit.tracking import store
-from everfit.tracking.capture import CodeState, capture_code, environment_lock
+from everfit.tracking.capture import CodeState, environment_lock
 from everfit.tracking.model import (
     Artifact,
     MetricPoint,
@@ -194,24 +194,26 @@ def artifacts(tx: Transaction, run_id: str) -> dict[str, Artifact]:
     return store.get_artifacts(tx, run_id)
 
 
-def record_provenance(tx: Transaction, blobs: Blobs, run_id: str, folder: Path) -> CodeState:
-    """Record code and environment as artifacts of the run, and return the state of the code.
+def record_provenance(tx: Transaction, blobs: Blobs, run_id: str, code: CodeState) -> None:
+    """Record code and environment as artifacts of the run.
 
-    Artifacts: ``environment.txt``, ``code.json`` and, where tracked files were changed since
-    the commit, ``code.patch``.
+    Artifacts: ``environment.txt``, ``code.json`` and what the commit alone does not give back:
+    ``code.patch`` where tracked files were changed, ``code.zip`` of the others.
     """
-    code = capture_code(folder)
-    described = {name: value for name, value in asdict(code).items() if name != "diff"}
+    described = {
+        name: value for name, value in asdict(code).items() if name not in ("diff", "archive")
+    }
     files = {
         "environment.txt": (environment_lock().encode(), "text/plain"),
         "code.json": (canonical_json(described).encode(), "application/json"),
     }
     if code.diff:
         files["code.patch"] = (code.diff, "text/x-diff")
+    if code.archive:
+        files["code.zip"] = (code.archive, "application/zip")
     for name, (content, media) in files.items():
         digest = blobs.put(content)
         log_artifact(tx, run_id, name, digest, bytes=len(content), media=media)
-    return code
 
 
 def _param_texts(run_id: str, values: Mapping[str, object]) -> dict[str, str]:

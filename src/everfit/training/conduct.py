@@ -21,6 +21,7 @@ from everfit.tracking import (
     RunStatus,
     Scalar,
     artifacts,
+    capture_code,
     finish_run,
     log_artifact,
     log_metrics,
@@ -74,12 +75,13 @@ def train(
     Cancelled, LeaseLost
         From ``lease``; nothing is registered.
     """
+    code = capture_code(request.base)
     with workspace.transaction() as tx:
         run = start_run(tx, kind=KIND, name=request.model, run_id=run_id)
         if run.status is RunStatus.FINISHED:
             return result_of(workspace, tx, request.model, run.id)
         log_params(tx, run_id, _asked(request))
-        record_provenance(tx, workspace.blobs, run_id, request.base)
+        record_provenance(tx, workspace.blobs, run_id, code)
     with _ending(workspace, run_id), contextlib.ExitStack() as stack:
         training = _Training(
             workspace=workspace,

@@ -13,7 +13,7 @@ from typing import Any
 
 from everfit import errors
 from everfit.errors import EverfitError, Problem, StepFailed
-from everfit.kernel import Blobs, Settings, Workspace, canonical_json
+from everfit.kernel import Blobs, Settings, Workspace, canonical_json, storable
 from everfit.training import service
 from everfit.training.pool import Code, Process, ProcessEnded, StepPool, Value
 from everfit.training.steps import (
@@ -276,8 +276,8 @@ class Execution:
             cached=result is not None and result.cached,
             key=result.key if result else self._key(name),
             digest=result.digest if result else None,
-            output=_storable(output),
-            error=None if error is None else _storable(error),
+            output=storable(output),
+            error=None if error is None else storable(error),
             at=self.workspace.clock.now(),
         )
         self._states.append(state)
@@ -302,12 +302,6 @@ def _run(
         peak_bytes=answer.header["peak_bytes"],
         output=answer.output,
     )
-
-
-def _storable(text: str) -> str:
-    # No database stores half a surrogate pair, and Postgres no NUL.
-    mended = text.encode(errors="replace").decode()
-    return mended.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _cost(made: Made, settings: Settings) -> float:

@@ -126,28 +126,47 @@ def extended(
     ``extra`` are labelled predictions: they hold the features, the target and perhaps, as
     ``EXTRA_TIME``, the time.
     Where they lack a column, its values are missing. Two rows are the same where they have the
-    same ``key``, or agree in all these where one has none.
+    same ``key``, or agree in all these where one has none. Rows are left out, with a warning, whose
+    label is no value of the target's kind.
     """
     if schema.time is not None and EXTRA_TIME in extra.columns:
         extra = extra.drop(schema.time, strict=False).rename({EXTRA_TIME: schema.time})
-    if key is not None and {key} <= set(rows.columns) & set(extra.columns):
-        known = rows.select(pl.col(key).cast(pl.String)).drop_nulls()
-        extra = extra.with_columns(pl.col(key).cast(pl.String)).join(known, on=key, how="anti")
+    keyed = key is not None and {key} <= set(rows.columns) & set(extra.columns)
     wanted = {column.name for column in schema.features} | {schema.target, schema.time}
     shared = [name for name in rows.columns if name in wanted and name in extra.columns]
-    kinds = {name: rows.schema[name] for name in shared}
-    added = extra.select(_cast(pl.col(name), extra.schema[name], kinds[name]) for name in shared)
+    named = list(dict.fromkeys([*shared, key])) if key is not None and keyed else shared
+    added = extra.select(
+        _cast(pl.col(name), extra.schema[name], rows.schema[name]) for name in named
+    )
+    if schema.target is not None:
+        added = _labelled(added, extra[schema.target], schema.target)
+    parts = [rows]
+    if key is not None and keyed:
+        parts.append(added.filter(pl.col(key).is_not_null()).join(rows, on=key, how="anti"))
+        added = added.filter(pl.col(key).is_null())
     new = added.unique(maintain_order=True).join(rows, on=shared, how="anti", nulls_equal=True)
-    return pl.concat([rows, new], how="diagonal")
+    return pl.concat([*parts, new], how="diagonal")
+
+
+def _labelled(rows: pl.DataFrame, given: pl.Series, target: str) -> pl.DataFrame:
+    """Return the rows whose label could be read as a value of the target's kind."""
+    unread = given.filter(rows[target].is_null() & given.is_not_null())
+    if len(unread):
+        kind = rows.schema[target]
+        warnings.warn(
+            f"{len(unread)} labelled predictions are left out: {unread[0]!r} is no {kind}",
+            stacklevel=2,
+        )
+    return rows.drop_nulls(target)
 
 
 def _cast(column: pl.Expr, held: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     if held == pl.String and wanted == pl.Boolean:
         # Labels travel as text, and Polars has no cast for this one.
         return column.str.to_lowercase().replace_strict(
-            {"true": True, "false": False}, return_dtype=pl.Boolean
+            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
         )
-    return column.cast(wanted)
+    return column.cast(wanted, strict=False)
 
 
 def profiled(rows: pl.DataFrame) -> list[dict[str, Any]]:

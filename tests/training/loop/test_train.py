@@ -28,6 +28,7 @@ from everfit.training import (
     TrainingRequest,
     TrainingResult,
     load_value,
+    run_steps,
     store_value,
     train,
 )
@@ -190,6 +191,39 @@ def test_a_labelled_prediction_of_an_event_that_the_source_has_too_is_left_out(
     with workspace.reading() as tx:
         learnt = data.load_version(tx, workspace.blobs, result.dataset)
     assert learnt.height == rows.height + 10
+
+
+def test_new_events_are_learnt_from_though_they_look_like_others(
+    workspace: Workspace, pool: StepPool, adult: Make
+) -> None:
+    request = adult(candidates=(CandidateSpec(name="linear"),), key="customer")
+    file = request.base / "adult.csv"
+    rows = pl.read_csv(file).with_row_index("customer", offset=1)
+    rows.write_csv(file)
+    new = pl.concat([rows.tail(1)] * 3).with_columns(customer=pl.Series(["a1", "a2", "a3"]))
+    new = new.with_columns(pl.Series("customer", [9001, 9002, 9003]).cast(pl.String))
+    request = replace(request, extra=store_value(workspace, new))
+    result = train(workspace, request, run_id="run_1", pool=pool)
+    with workspace.reading() as tx:
+        assert data.load_version(tx, workspace.blobs, result.dataset).height == rows.height + 3
+
+
+def test_a_wrong_label_is_left_out_and_said(
+    workspace: Workspace, pool: StepPool, adult: Make
+) -> None:
+    request = adult(candidates=(CandidateSpec(name="linear"),), target="rich")
+    file = request.base / "adult.csv"
+    rich = pl.col("income-per-year").str.contains(">50K").alias("rich")
+    rows = pl.read_csv(file).with_columns(rich).drop("income-per-year")
+    rows.write_csv(file)
+    new = rows.tail(3).with_columns(pl.col("age") + 100)
+    new = new.with_columns(rich=pl.Series(["true", "maybe", "False"]))
+    request = replace(request, extra=store_value(workspace, new))
+    result = train(workspace, request, run_id="run_1", pool=pool)
+    with workspace.reading() as tx:
+        assert data.load_version(tx, workspace.blobs, result.dataset).height == rows.height + 2
+        said = {step.name: step.output for step in run_steps(tx, "run_1")}
+    assert "'maybe' is no Boolean" in said["extended"]
 
 
 def test_rows_that_are_not_as_expected_stop_the_training(
