@@ -22,12 +22,15 @@ from everfit.automation import (
     standing,
     start_retraining,
 )
+from everfit.data import load_version
 from everfit.deployment import parse_rollout, serving_plan, start_release
 from everfit.errors import Conflict, NotFound
 from everfit.evaluation import Outcome, latest_report
 from everfit.governance import approve
 from everfit.kernel import JobState, ManualClock, Worker, Workspace, get_job
 from everfit.monitoring import request_log
+from everfit.registry import get_version
+from everfit.serving import LocalPredictor, ModelServer
 from everfit.training import StepPool
 
 POLICY = """\
@@ -234,3 +237,30 @@ def test_status_says_what_is_held_back_and_until_when(folder: Path) -> None:
     clock.advance(timedelta(days=26))
     assert said() == [("starts next", "schedule: every 2d")]
     project.workspace.close()
+
+
+def test_truth_that_came_early_is_not_learnt_from_yet(folder: Path) -> None:
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    (folder / "everfit.yaml").write_text(POLICY + "truth: {arrives: 2d}\n")
+    project = open_project(folder, clock=clock)
+    learnt = []
+    with StepPool(project.workspace, 1) as pool:
+        loop = Loop(project, pool)
+        start_retraining(project, reason="test")
+        work(loop)
+        with ModelServer(project.workspace, "small", writer="test") as server:
+            rows = pl.DataFrame({"a": [9.0, 8.0], "b": [1.0, 2.0]})
+            answered = LocalPredictor(server).predict(rows)
+            LocalPredictor(server).label(answered.select("id", label=pl.lit(26.0)))
+        for days in (1, 2):
+            clock.advance(timedelta(days=days))
+            loop.sweep()
+            job = start_retraining(project, reason="test")
+            work(loop)
+            with project.workspace.reading() as tx:
+                result = get_job(tx, job.id).result
+                assert result is not None
+                version = get_version(tx, "small", result["version"])
+                learnt.append(load_version(tx, project.workspace.blobs, version.dataset).height)
+    project.workspace.close()
+    assert learnt == [1_000, 1_002]

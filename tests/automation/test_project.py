@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from everfit.automation import check_project, read_policy, start_project
-from everfit.errors import Conflict, PipelineInvalid, PolicyInvalid, SourceMissing
+from everfit.automation import Asked, check_project, read_policy, start_project
+from everfit.data import Role, Task
+from everfit.errors import Conflict, DataInvalid, PipelineInvalid, PolicyInvalid, SourceMissing
 
 POLICY = """\
 model: m
@@ -73,19 +75,17 @@ def table(folder: Path) -> Path:
 def test_a_started_project_is_valid_and_never_overwritten(tmp_path: Path) -> None:
     data = table(tmp_path)
     folder = tmp_path / "project"
-    started = start_project(folder, data=str(data), target="y", time=None, task=None)
+    started = start_project(folder, data=str(data), target="y")
     assert {file.name for file in started.files} == {"everfit.yaml", "pipeline.py"}
     _, schema = check_project(folder)
     assert schema is not None
     assert schema.target == "y"
     with pytest.raises(Conflict, match="exists already"):
-        start_project(folder, data=str(data), target="y", time=None, task=None)
+        start_project(folder, data=str(data), target="y")
 
 
 def test_init_leaves_out_what_gives_the_target_away(tmp_path: Path) -> None:
-    started = start_project(
-        tmp_path / "project", data=str(table(tmp_path)), target="y", time=None, task=None
-    )
+    started = start_project(tmp_path / "project", data=str(table(tmp_path)), target="y")
     # y = 2 b + a to the letter.
     assert {name for leak in started.leaks for name in leak.columns} == {"a", "b"}
     policy, _ = read_policy(tmp_path / "project")
@@ -108,7 +108,7 @@ def test_any_names_make_a_policy_that_is_read_back(
     rows = pl.DataFrame({"true": rng.normal(size=300), target: rng.normal(size=300)})
     rows.write_csv(tmp_path / file)
     folder = tmp_path / "project"
-    start_project(folder, data=str(tmp_path / file), target=target, time=None, task=None)
+    start_project(folder, data=str(tmp_path / file), target=target)
     policy, schema = check_project(folder)
     assert (policy.model, policy.data.target) == (name, target)
     assert schema is not None
@@ -120,7 +120,7 @@ def test_a_project_starts_from_a_table_of_a_database(tmp_path: Path) -> None:
         database.execute("CREATE TABLE rows (a REAL, y REAL)")
         database.executemany("INSERT INTO rows VALUES (?, ?)", rows)
     url = f"sqlite:///{tmp_path}/shop.db#rows"
-    start_project(tmp_path / "project", data=url, target="y", time=None, task=None)
+    start_project(tmp_path / "project", data=url, target="y")
     policy, schema = check_project(tmp_path / "project")
     assert (policy.model, policy.data.source) == ("rows", url)
     assert schema is not None
@@ -141,3 +141,39 @@ def test_problems_of_the_file_and_of_the_columns_are_named_at_once(tmp_path: Pat
         "data.exclude",
         "data.expect.bb",
     }
+
+
+def test_what_init_is_told_is_written_and_holds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    a, noise = rng.normal(size=(2, 400))
+    start = datetime(2025, 1, 1)  # noqa: DTZ001 - as a table has it
+    rows = pl.DataFrame(
+        {
+            "day": [f"{start + timedelta(days=i // 24):%Y-%m-%d}" for i in range(400)],
+            "hr": [i % 24 for i in range(400)],
+            "zip": rng.choice([10_115, 80_331], 400),
+            "empty": [None] * 400,
+            "a": a,
+            "y": [None, *(3 * a + noise)[1:]],
+        }
+    )
+    rows.write_csv(tmp_path / "rows.csv")
+    data = str(tmp_path / "rows.csv")
+    with pytest.raises(DataInvalid, match="empty") as caught:
+        start_project(tmp_path / "p", data=data, target="y")
+    assert "--exclude" in caught.value.hint
+    assert not (tmp_path / "p/everfit.yaml").exists()
+    asked = Asked(
+        time="day + hr",
+        task=Task.REGRESSION,
+        exclude=("empty",),
+        roles={"zip": Role.CATEGORY},
+        drop_missing_target=True,
+    )
+    start_project(tmp_path / "p", data=data, target="y", asked=asked)
+    policy, schema = check_project(tmp_path / "p")
+    assert schema is not None
+    assert (policy.data.time, policy.data.exclude) == ("day + hr", ("empty",))
+    roles = {column.name: column.role for column in schema.columns}
+    assert roles["zip"] is Role.CATEGORY
+    assert schema.time == "time"

@@ -127,3 +127,8 @@ def test_the_auc_is_the_share_of_pairs_in_order(rows: list[tuple[int, bool]]) ->
     scores, positive = zip(*rows, strict=True)
     expected = pairs / (len(wins) * len(losses))
     assert auc(pl.Series(scores), np.array(positive)) == pytest.approx(expected)
+
+
+def test_a_number_can_be_told_from_texts_alone() -> None:
+    frame = BASE.select("c", y=pl.Series(NUMBER))
+    assert find_leaks(frame, infer_schema(frame, target="y")) == []

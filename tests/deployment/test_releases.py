@@ -26,6 +26,7 @@ from everfit.deployment import (
     current_release,
     endpoints,
     get_release,
+    live_release,
     parse_rollback,
     rollback,
     store,
@@ -313,3 +314,17 @@ def test_a_judgement_and_a_rollback_at_once_wait_for_one_another(served: Workspa
     assert plan is not None
     assert (plan.champion, plan.candidate) == (1, None)
     assert known == [(1, "live"), *[(2, "rolled_back")] * 10]
+
+
+def test_a_version_that_came_back_went_live_when_it_first_did(
+    served: Workspace, clock: ManualClock
+) -> None:
+    first = release(served, 1)
+    clock.advance(timedelta(days=3))
+    release(served, 2, "100%")
+    clock.advance(timedelta(days=3))
+    with served.transaction() as tx:
+        rollback(tx, endpoint="bike", reason="test", actor="ann")
+        back = live_release(tx, "bike")
+    assert back is not None
+    assert (back.version, back.live_at) == (1, first.live_at)

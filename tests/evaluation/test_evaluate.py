@@ -266,6 +266,7 @@ def test_speed_is_the_95th_percentile_of_single_rows(took: float, outcome: Outco
     [
         ((), Outcome.UNDECIDED, "nobody approved yet; waits for 2 people other than the author"),
         (("ann", "ann", "bo"), Outcome.UNDECIDED, "approved by ann; waits for 1 person"),
+        (("ann", "Ann", "BO"), Outcome.UNDECIDED, "waits for 1 person"),
         (("ann", "cy"), Outcome.PASS, "approved by ann, cy"),
     ],
 )

@@ -476,3 +476,21 @@ def test_an_error_that_no_database_can_keep_as_it_is_ends_the_attempt_only(
     assert ended.state is JobState.FAILED
     assert ended.error is not None
     assert ended.error.startswith(f"ValueError: {said[:5]}")
+
+
+def test_work_that_is_interrupted_is_free_at_once(any_workspace: Workspace) -> None:
+    job = add(any_workspace)
+    began = []
+
+    def train(*_: object) -> Result:
+        began.append(1)
+        if len(began) == 1:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(KeyboardInterrupt):
+        worker(any_workspace, train).run_pending()
+    assert now_is(any_workspace, job).state is JobState.QUEUED
+    assert worker(any_workspace, train).run_pending() == 1
+    assert now_is(any_workspace, job).state is JobState.DONE
+    assert now_is(any_workspace, job).failures == 0

@@ -156,7 +156,7 @@ def test_a_clustering_answers_whole_numbers() -> None:
     assert predicted.dtype == np.int64
     assert len(set(predicted[::2])) == len(set(predicted[1::2])) == 1
     assert predicted[0] != predicted[1]
-    with pytest.raises(Invalid, match="DBSCAN has no 'predict'"):
+    with pytest.raises(Invalid, match="of type DBSCAN, has no 'predict'"):
         FittedModel(DBSCAN(), model.signature)
 
 

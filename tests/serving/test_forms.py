@@ -54,6 +54,24 @@ def infer(body: object) -> pl.DataFrame:
     return decode_tensors(msgspec.json.encode(body), REGRESSION, max_rows=150).frame
 
 
+@pytest.mark.parametrize("name", ['a "q", b', "back\\slash", "new\nline"])
+def test_any_name_of_a_column_can_be_asked_with(name: str) -> None:
+    named = replace(REGRESSION, inputs=(Field(name=name, kind=Kind.NUMBER),))
+    assert decode({"rows": [{name: 1.5}]}, named)[name].to_list() == [1.5]
+
+
+def test_what_is_said_of_a_missing_input_is_not_refused_later() -> None:
+    fields = [Field(name=n, kind=Kind.NUMBER, nullable=n == "b") for n in "ab"]
+    signature = replace(REGRESSION, inputs=tuple(fields))
+    with pytest.raises(RowsInvalid) as caught:
+        decode({"rows": [{}]}, signature)
+    assert [problem.remedy for problem in caught.value.problems] == [
+        "give every input; this one is never null",
+        "give every input, null where it is unknown",
+    ]
+    assert decode({"rows": [{"a": 1, "b": None}]}, signature)["b"].to_list() == [None]
+
+
 @given(given=st.lists(rows, min_size=1, max_size=120))
 def test_every_form_gives_the_same_rows(given: list[dict[str, Any]]) -> None:
     frame = decode({"rows": given})

@@ -3,7 +3,7 @@
 from everfit.automation.decode import decode
 from everfit.automation.explain import explain
 from everfit.automation.facts import facts
-from everfit.automation.init import Started, start_project
+from everfit.automation.init import Asked, Started, start_project
 from everfit.automation.inspect import check_project
 from everfit.automation.loop import Loop, Tick, queue_gate, queue_judgement, start_retraining
 from everfit.automation.model import Policy
@@ -20,6 +20,7 @@ from everfit.automation.status import standing
 from everfit.automation.timeline import Turn, timeline
 
 __all__ = [
+    "Asked",
     "History",
     "Loop",
     "Policy",

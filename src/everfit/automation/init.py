@@ -6,8 +6,8 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +16,18 @@ import yaml
 
 from everfit.automation.decode import FILE, METRICS
 from everfit.automation.project import PIPELINE
-from everfit.data import Leak, Schema, Source, Task, collect, find_leaks, infer_schema, prepare
-from everfit.errors import Conflict
+from everfit.data import (
+    Leak,
+    Role,
+    Schema,
+    Source,
+    Task,
+    collect,
+    find_leaks,
+    infer_schema,
+    prepare,
+)
+from everfit.errors import Conflict, DataInvalid, PolicyInvalid
 from everfit.kernel import load_settings
 
 # The shortest window that holds so many rows is the one to watch by.
@@ -41,6 +51,17 @@ def prepared(collected: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the person who starts a project says about its table, beside the target."""
+
+    time: str | None = None
+    task: Task | None = None
+    exclude: tuple[str, ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    drop_missing_target: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """What ``init`` wrote and what it inferred."""
 
@@ -51,11 +72,12 @@ class Started:
 
 
 def start_project(
-    folder: Path, *, data: str, target: str | None, time: str | None, task: Task | None
+    folder: Path, *, data: str, target: str | None, asked: Asked | None = None
 ) -> Started:
     """Write ``everfit.yaml`` and ``pipeline.py`` for the table ``data`` into ``folder``.
 
-    ``data`` is a file, or a table of a database written ``URL#table``.
+    ``data`` is a file, or a table of a database written ``URL#table``; ``asked`` is what is not to
+    be inferred.
 
     Raises
     ------
@@ -66,16 +88,22 @@ def start_project(
     """
     policy = folder / FILE
     if policy.exists():
-        raise Conflict(f"{policy} exists already", hint="Remove it first, or choose another DIR.")
+        raise Conflict(
+            f"{policy} exists already", hint="Remove it first, or choose another FOLDER."
+        )
+    asked = asked or Asked()
     location = data if "://" in data else str(Path(data).resolve())
     most = load_settings(folder).max_columns
     frame = collect(Source(location=location, query=None), base=folder, max_columns=most)
-    schema = infer_schema(frame, target=target, time=time, task=task)
+    schema = _inferred(frame, target, asked)
     prepared = prepare(frame, schema)
     leaks = tuple(find_leaks(prepared, schema))
     folder.mkdir(parents=True, exist_ok=True)
     window = _window(prepared, schema.time)
-    policy.write_text(_policy_text(folder, location, schema, leaks, window), encoding="utf-8")
+    source = _relative(location, folder)
+    name = _model_name(location)
+    written = _policy_text(name, source, schema=schema, leaks=leaks, asked=asked, window=window)
+    policy.write_text(written, encoding="utf-8")
     files = [policy]
     if not (folder / PIPELINE).exists():
         (folder / PIPELINE).write_text(STEPS, encoding="utf-8")
@@ -97,23 +125,55 @@ def _window(rows: pl.DataFrame, time: str | None) -> str:
     return window
 
 
+def _inferred(frame: pl.DataFrame, target: str | None, asked: Asked) -> Schema:
+    """Return the schema; what is wrong is said in the terms of ``everfit init``."""
+    try:
+        return infer_schema(
+            frame,
+            target=target,
+            time=asked.time,
+            task=asked.task,
+            exclude=asked.exclude,
+            roles=asked.roles,
+            drop_missing_target=asked.drop_missing_target,
+        )
+    except (DataInvalid, PolicyInvalid) as error:
+        options = (
+            "`everfit init` takes --target, --time, --exclude, --role and --drop-missing-target."
+        )
+        raise type(error)(
+            error.message, hint=f"{error.hint} {options}", problems=error.problems
+        ) from error
+
+
 def _policy_text(
-    folder: Path, location: str, schema: Schema, leaks: Sequence[Leak], window: str
+    model: str,
+    source: str,
+    *,
+    schema: Schema,
+    leaks: Sequence[Leak],
+    asked: Asked,
+    window: str,
 ) -> str:
     lines = [
-        f"model: {_quoted(_model_name(location))}",
+        f"model: {_quoted(model)}",
         f"task: {schema.task}",
         "data:",
-        f"  source: {_quoted(_relative(location, folder))}",
+        f"  source: {_quoted(source)}",
     ]
     if schema.target:
         lines.append(f"  target: {_quoted(schema.target)}")
     if schema.time:
-        lines.append(f"  time: {_quoted(schema.time)}")
+        lines.append(f"  time: {_quoted(asked.time or schema.time)}")
     lines += [f"  # {' '.join(leak.reason.split())}" for leak in leaks]
-    unused = [column for leak in leaks for column in leak.columns]
+    unused = [*asked.exclude, *(column for leak in leaks for column in leak.columns)]
     if unused:
         lines.append(f"  exclude: [{', '.join(_quoted(c) for c in dict.fromkeys(unused))}]")
+    if asked.roles:
+        roles = ", ".join(f"{_quoted(name)}: {role}" for name, role in asked.roles.items())
+        lines.append(f"  roles: {{{roles}}}")
+    if asked.drop_missing_target:
+        lines.append("  drop_missing_target: true")
     candidates = "kmeans: {}" if schema.task is Task.CLUSTERING else _candidates()
     lines += [
         "truth: {arrives: 1d}          # how long after a prediction its label comes",

@@ -7,7 +7,7 @@ the long work (training, gating) is durable jobs whose last transaction also end
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Event
@@ -138,7 +138,9 @@ class Loop:
             currency = self.workspace.settings.currency
             policy, pipeline = read_policy(project.folder, currency=currency)
         except EverfitError as error:
-            log.warning("%s keeps its policy: %s %s", self.endpoint, error.message, error.hint)
+            log.warning(
+                "%s keeps its policy: %s\n  -> %s", self.endpoint, error.message, error.hint
+            )
             return
         if policy.model != self.endpoint:
             log.warning("%s is now %s: start again to serve it", self.endpoint, policy.model)
@@ -146,12 +148,17 @@ class Loop:
         path = pipeline.path if pipeline else None
         self.project = replace(project, policy=policy, pipeline=path, digest=digest)
         self.monitor = Monitor(self.workspace, self.endpoint, self.project.monitor_config())
+        with self.workspace.transaction() as tx:
+            tx.record("policy-changed", self.endpoint, digest=digest)
 
-    def run_until(self, stop: Event, every_seconds: float) -> None:
-        """Tick every ``every_seconds`` until ``stop`` is set; a tick that fails is logged."""
+    def run_until(
+        self, stop: Event, every_seconds: float, tell: Callable[[], None] = lambda: None
+    ) -> None:
+        """Tick and ``tell`` every so often until ``stop`` is set; a tick that fails is logged."""
         while not stop.is_set():
             try:
                 self.tick()
+                tell()
             except Conflict:
                 log.info("another process moved %s first", self.endpoint)
             except Exception:
@@ -226,6 +233,10 @@ class Loop:
                 key=self.project.policy.truth.key,
                 until=as_of,
             )
+        if not rows.height:
+            return None
+        # Truth that came early is not yet that of all: only some kinds of rows have it.
+        rows = rows.filter(pl.col(EXTRA_TIME) <= as_of - self.project.policy.truth.arrives)
         return store_value(self.workspace, rows) if rows.height else None
 
     def gate(self, workspace: Workspace, lease: Lease) -> None:

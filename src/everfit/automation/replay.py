@@ -108,6 +108,7 @@ class Replay:
 
     def run(self, *, since: datetime, until: datetime) -> Replayed:
         """Replay the rows from ``since`` to before ``until``, window by window."""
+        self._check(since, until)
         started = time.perf_counter()
         self.clock.move_to(since)
         self.first_training()
@@ -123,6 +124,18 @@ class Replay:
         self.drain(until + self.project.policy.truth.arrives)
         seconds = time.perf_counter() - started
         return self._result(seconds)
+
+    def _check(self, since: datetime, until: datetime) -> None:
+        """Refuse a period without rows before anything is trained."""
+        times = self.history.rows[self.history.time]
+        if since < until and times.is_between(since, until, closed="left").any():
+            return
+        raise DataInvalid(
+            f"no row lies between {since:%Y-%m-%d %H:%M} and {until:%Y-%m-%d %H:%M}; "
+            f"the table has rows from {times.min()!s} to {times.max()!s}",
+            hint="Choose --since and, after it, --until inside that; earlier rows train the first "
+            "model.",
+        )
 
     def first_training(self) -> None:
         """Train, gate and release the first model on what was known before the replay."""
@@ -194,10 +207,6 @@ class Replay:
     def _result(self, seconds: float) -> Replayed:
         """Compare what was answered with what the first model alone would have answered."""
         task, window = self.project.policy.task, self.project.policy.monitor.window
-        if not self.answers:
-            raise DataInvalid(
-                "no row lies in the replayed period", hint="Choose --since and --until inside it."
-            )
         answers = pl.concat(self.answers)
         truth = answers["label"].to_numpy()
         with self.loop.workspace.reading() as tx:

@@ -43,6 +43,7 @@ def _gates(event: Event) -> str:
 
 
 _SENTENCES: Mapping[str, tuple[str, Callable[[Event], str]]] = {
+    "policy-changed": ("policy", lambda e: f"what {e.subject} is kept by was changed"),
     "trigger-fired": ("trigger", lambda e: f"retraining starts: {_get(e, 'reason')}"),
     "version-registered": (
         "train",

@@ -62,11 +62,14 @@ def main() -> None:
     # OpenMP wait for each other a hundred times longer than they compute. Read when it is loaded.
     os.putenv("OMP_NUM_THREADS", "1")
     try:
-        everfit.main(prog_name="everfit")
+        sys.exit(everfit.main(prog_name="everfit", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except EverfitError as error:
         click.secho(f"error: {error.message}", fg="red", err=True)
         click.echo(f"  -> {error.hint}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; run the same command again to go on where it was", err=True)
         sys.exit(130)

@@ -16,6 +16,7 @@ from everfit.errors import Invalid, LedgerBroken
 from everfit.governance import approve as give_approval
 from everfit.governance import verify_ledger
 from everfit.kernel import cancel as cancel_job
+from everfit.measures.figures import counted
 from everfit.registry import get_version
 from everfit.registry import trust as trust_digest
 
@@ -24,8 +25,25 @@ SHOWN = 32
 BY = click.option("--as", "by", required=True, help="Your name; kept in the ledger.")
 
 
+class _Version(click.ParamType):  # type: ignore[type-arg]
+    """A version as it is written everywhere, ``v3``, or by its number."""
+
+    name = "version"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        number = str(value).removeprefix("v")
+        if not number.isdigit():
+            self.fail(f"{value!r} is no version; write v3 or 3", param, ctx)
+        return int(number)
+
+
+VERSION = click.argument("version", type=_Version())
+
+
 @click.command()
-@click.argument("version", type=int)
+@VERSION
 @BY
 @click.option("--comment", default="", help="Kept with the approval.")
 @IN
@@ -39,7 +57,7 @@ def approve(version: int, by: str, comment: str, folder: Path) -> None:
 
 
 @click.command()
-@click.argument("version", type=int)
+@VERSION
 @BY
 @click.option("--reason", required=True, help="Why this file is safe; kept in the ledger.")
 @IN
@@ -53,7 +71,7 @@ def trust(version: int, by: str, reason: str, folder: Path) -> None:
 
 
 @click.command()
-@click.argument("version", type=int)
+@VERSION
 @IN
 def release(version: int, folder: Path) -> None:
     """Put a registered version through the gates; `everfit up` or `run` rolls it out."""
@@ -65,7 +83,7 @@ def release(version: int, folder: Path) -> None:
 
 @click.command()
 @click.option("--reason", default="asked for by a person", help="Why; kept in the ledger.")
-@click.option("--version", type=int, help="Take this one back; default: the newest release.")
+@click.option("--version", type=_Version(), help="Take this one back; default: the newest release.")
 @IN
 def rollback(reason: str, version: int | None, folder: Path) -> None:
     """Drop the release that rolls out, or go back to the version before the live one.
@@ -78,8 +96,11 @@ def rollback(reason: str, version: int | None, folder: Path) -> None:
         release = roll_back(
             tx, endpoint=project.policy.model, reason=reason, actor=actor, version=version
         )
-        live = live_release(tx, project.policy.model)
-    show.console.print(f"v{release.version} is {release.state}: {release.reason}")
+        live, now = live_release(tx, project.policy.model), tx.now
+    if release.ended_at == now:
+        show.console.print(f"v{release.version} is {release.state}: {release.reason}")
+    else:
+        show.console.print(f"nothing changed: v{release.version} was {release.state} before")
     if live is not None and live.version != release.version:
         show.console.print(
             f"v{live.version} is live; `everfit rollback --version {live.version}` takes it back"
@@ -117,7 +138,8 @@ def verify(noted: str | None, folder: Path) -> None:
     if breaks:
         lines = "".join(f"\n  row {found.number}: {found.reason}" for found in breaks)
         raise LedgerBroken(
-            f"the ledger of {project.workspace.project} is broken in {len(breaks)} places:{lines}",
+            f"the ledger of {project.workspace.project} is broken in "
+            f"{counted(len(breaks), 'place')}:{lines}",
             hint="Compare with a backup; what is written from now on is chained to what is there.",
         )
     show.console.print(f"{rows:,} rows, chain unbroken", style="green")

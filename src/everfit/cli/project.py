@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from everfit.automation import (
+    Asked,
     Project,
     check_project,
     explain,
@@ -14,7 +16,7 @@ from everfit.automation import (
     start_project,
 )
 from everfit.cli import show
-from everfit.data import Task
+from everfit.data import Role, Task
 
 FOLDER = click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 
@@ -36,14 +38,22 @@ def opened(folder: Path) -> Project:
     type=click.Choice([task.value for task in Task]),
     help="Inferred where it is not given.",
 )
-def init(folder: Path, data: str, target: str | None, time: str | None, task: str | None) -> None:
+@click.option("--exclude", multiple=True, help="A column to leave out; may be repeated.")
+@click.option("--role", "roles", multiple=True, help="COLUMN=ROLE; may be repeated.")
+@click.option("--drop-missing-target", is_flag=True, help="Leave out rows without a target.")
+def init(folder: Path, data: str, target: str | None, **said: Any) -> None:
     """Write a working project from a table.
 
     Infers the task, the time column and the role of every column, and shows them.
     """
-    started = start_project(
-        folder, data=data, target=target, time=time, task=Task(task) if task else None
+    asked = Asked(
+        time=said["time"],
+        task=Task(said["task"]) if said["task"] else None,
+        exclude=said["exclude"],
+        roles=dict(_role(text) for text in said["roles"]),
+        drop_missing_target=said["drop_missing_target"],
     )
+    started = start_project(folder, data=data, target=target, asked=asked)
     show.table(
         f"{data.rpartition('/')[2]}: {started.schema.task}",
         ("column", "role", "because"),
@@ -54,6 +64,14 @@ def init(folder: Path, data: str, target: str | None, time: str | None, task: st
     for file in started.files:
         show.console.print(f"wrote {file}")
     show.console.print("next: everfit check, then everfit run")
+
+
+def _role(text: str) -> tuple[str, Role]:
+    column, _, role = text.rpartition("=")
+    if not column or role not in list(Role):
+        known = ", ".join(role.value for role in Role)
+        raise click.BadParameter(f"{text!r} is not COLUMN=ROLE; a role is one of {known}")
+    return column, Role(role)
 
 
 @click.command()

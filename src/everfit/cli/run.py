@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -13,8 +13,17 @@ import click
 from everfit.automation import Loop, Project, start_retraining, timeline
 from everfit.cli import show
 from everfit.cli.project import FOLDER, opened
-from everfit.errors import StepFailed
-from everfit.kernel import Job, JobState, Transaction, Worker, get_job, hasten, list_jobs
+from everfit.errors import StaleRevision, StepFailed
+from everfit.kernel import (
+    Job,
+    JobState,
+    Transaction,
+    Worker,
+    get_job,
+    hasten,
+    ledger_head,
+    list_jobs,
+)
 from everfit.tracking import metrics
 from everfit.training import StepPool, result_of
 
@@ -33,9 +42,11 @@ def run(folder: Path, reason: str) -> None:
     actor = project.workspace.settings.actor
     with _errors_said_once(), StepPool(project.workspace) as pool, show.LiveProgress() as progress:
         loop = Loop(project, pool, progress=progress)
+        with suppress(StaleRevision):  # Another process has just taken in what came.
+            loop.sweep()
         job = start_retraining(project, reason=reason, actor=actor)
         with project.workspace.reading() as tx:
-            before = max((event.number for event in tx.events()), default=0)
+            before, _ = ledger_head(tx.connection, tx.project)
         _work(project, loop, progress)
     _report(project, job.id, before)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from everfit.automation import Loop, Project
+from everfit.automation import Loop, Project, timeline
 from everfit.cli import show
 from everfit.cli.project import FOLDER, opened
-from everfit.kernel import Worker
+from everfit.deployment import serving_plan
+from everfit.kernel import Worker, ledger_head
 from everfit.serving import serve as serve_process
 from everfit.training import StepPool
 
@@ -35,15 +36,19 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
 @click.option("--every", default=5.0, help="Seconds between two turns of the loop.")
 @click.option("--serve/--no-serve", "serving", default=True, help="Also answer predictions.")
 def up(folder: Path, host: str | None, port: int | None, every: float, serving: bool) -> None:
-    """Run the whole loop: serve, watch, move rollouts, retrain when a trigger asks for it."""
+    """Run the whole loop: serve, watch, move rollouts, retrain when a trigger asks for it.
+
+    What happens is printed as it does. Several may run at once, each on a port of its own.
+    """
     project = opened(folder)
+    news = _News(project)
     stop = threading.Event()
     with StepPool(project.workspace) as pool:
         loop = Loop(project, pool)
         worker = Worker(project.workspace, loop.handlers, name="up")
         threads = [
             threading.Thread(target=worker.run_until, args=(stop,), name="worker"),
-            threading.Thread(target=loop.run_until, args=(stop, every), name="loop"),
+            threading.Thread(target=loop.run_until, args=(stop, every, news.tell), name="loop"),
         ]
         for thread in threads:
             thread.start()
@@ -58,13 +63,36 @@ def up(folder: Path, host: str | None, port: int | None, every: float, serving: 
                 thread.join()
 
 
+class _News:
+    """Prints the turning points of a project as they come."""
+
+    def __init__(self, project: Project) -> None:
+        self.workspace = project.workspace
+        with self.workspace.reading() as tx:
+            self.seen, _ = ledger_head(tx.connection, tx.project)
+
+    def tell(self) -> None:
+        """Print what has happened since the last time."""
+        with self.workspace.reading() as tx:
+            events = tx.events(after=self.seen)
+        for item in timeline(events):
+            show.turn(item)
+        self.seen = events[-1].number if events else self.seen
+
+
 def _serve(project: Project, host: str | None, port: int | None) -> None:
     settings, model = project.workspace.settings, project.policy.model
     host, port = host or settings.host, settings.port if port is None else port
-    show.console.print(
-        f"{model}: POST http://{host}:{port}/predict/{model}; Ctrl-C ends it", soft_wrap=True
-    )
-    serve_process(project.workspace, [model], host=host, port=port)
+
+    def listening(at: int) -> None:
+        show.console.print(
+            f"{model}: POST http://{host}:{at}/predict/{model}; Ctrl-C ends it", soft_wrap=True
+        )
+        with project.workspace.reading() as tx:
+            if serving_plan(tx, model) is None:
+                show.console.print("no model yet: `everfit run` in this folder trains the first")
+
+    serve_process(project.workspace, [model], host=host, port=port, listening=listening)
 
 
 def _wait_for_signal() -> None:

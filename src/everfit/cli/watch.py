@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -41,15 +40,27 @@ def label(table: Path, folder: Path) -> None:
     rows = rows.rename(renamed, strict=False)
     receipt = receive_labels(project.workspace, project.policy.model, rows)
     show.console.print(f"{counted(receipt.accepted, 'label')} kept")
+    waiting = _sweep(project)
+    if waiting:
+        show.console.print(
+            f"{counted(waiting, 'label')} in all wait for a prediction of their id or key"
+        )
 
 
 def _swept(folder: Path) -> Project:
     """Return the project, opened, with everything taken in that its logs hold by now."""
     project = opened(folder)
-    monitor = Monitor(project.workspace, project.policy.model, project.monitor_config())
-    with suppress(StaleRevision):  # Another process has just done so.
-        monitor.sweep(project.workspace.clock.now())
+    _sweep(project)
     return project
+
+
+def _sweep(project: Project) -> int:
+    """Take in what the logs hold, and return how many labels wait for their prediction."""
+    monitor = Monitor(project.workspace, project.policy.model, project.monitor_config())
+    try:
+        return monitor.sweep(project.workspace.clock.now()).pending
+    except StaleRevision:
+        return 0  # Another process has just done so.
 
 
 @click.command()

@@ -189,6 +189,8 @@ def _ranks(values: pl.Series) -> Floats:
 
 def _sums(numbers: pl.DataFrame, target: pl.Series) -> Iterator[Leak]:
     """Yield the smallest sets of columns whose weighted sum is the target."""
+    if not numbers.width:
+        return
     step = max(1, len(target) // LINEAR_SAMPLE)
     table = (
         numbers.select(pl.all().cast(pl.Float64)).with_columns(target.alias("")).gather_every(step)

@@ -178,13 +178,17 @@ def _refuse_empty(split: Split, how: Segregation) -> None:
     empty = [name for name, part in split.parts.items() if part.height == 0]
     if not empty:
         return
-    rows = sum(part.height for part in split.parts.values())
+    parts = list(split.parts.values())
+    rows = sum(part.height for part in parts)
+    columns = _content(split.schema)
+    distinct = pl.concat([part.select(columns) for part in parts]).n_unique() if columns else 1
     smallest = min(how.validation, how.test, 1 - how.validation - how.test)
     # A part of share p is empty by chance in (1 - p)^n of cases: 5% at n = 3 / p.
     needed = math.ceil(3 / smallest)
     unit = "distinct times" if split.how == "time" else "distinct rows, or groups"
     raise DataInvalid(
-        f"nothing is left for {' and '.join(empty)} of {rows:,} rows, split by {split.how}",
+        f"nothing is left for {' and '.join(empty)} of {rows:,} rows ({distinct:,} distinct "
+        f"without the target), split by {split.how}",
         hint=f"Bring at least {needed} {unit}, change the shares, or name a `key` whose values "
         "differ.",
     )

@@ -146,13 +146,13 @@ def move_on(release: Release, now: datetime) -> Release:
 
 
 def go_live(release: Release, now: datetime) -> Release:
-    """Return ``release`` answering everything, for the first time or again."""
+    """Return ``release`` answering everything, for the first time (``live_at``) or again."""
     return replace(
         release,
         step=len(release.steps) - 1,
         state=ReleaseState.LIVE,
         step_since=now,
-        live_at=now,
+        live_at=release.live_at or now,
         ended_at=None,
         reason=None,
         revision=release.revision + 1,

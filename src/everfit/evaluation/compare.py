@@ -250,8 +250,8 @@ def _slices_summary(
     if open_ones:
         worst = min(open_ones, key=lambda part: part.found.estimate if part.found else -math.inf)
         return (
-            f"cannot rule out more than {limit} in {len(open_ones)} of {slices_word} and all rows; "
-            f"least sure: {_described(worst)}"
+            f"cannot rule out more than {limit} in {len(open_ones)} of {len(judged)} (all rows, "
+            f"{slices_word}); least sure: {_described(worst)}"
         )
     return f"nowhere more than {limit}: all {judged[0].rows:,} rows, {slices_word}"
 

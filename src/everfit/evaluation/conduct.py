@@ -167,7 +167,9 @@ def fast(
 
 def approve(gate: Approve, approvals: Sequence[str], author: str | None) -> Verdict:
     """Judge whether enough different people approved; never fails, it waits."""
-    people = sorted({name for name in approvals if not (gate.not_author and name == author)})
+    barred = (author or "").casefold() if gate.not_author else ""
+    named = {name.casefold(): name for name in approvals}
+    people = sorted(name for folded, name in named.items() if folded != barred)
     missing = gate.people - len(people)
     by = f"approved by {', '.join(people)}" if people else "nobody approved yet"
     who = " other than the author" if gate.not_author else ""

@@ -21,13 +21,13 @@ def approve(tx: Transaction, model: str, version: int, *, by: str, comment: str 
     Invalid
         If the name is empty.
     """
-    person = by.strip()
+    person = " ".join(by.split())
     if not person:
         raise Invalid("the name of the person who approves is empty", hint="Give it with --as.")
     get_version(tx, model, version)
-    given = {approval.person: approval for approval in store.of_version(tx, model, version)}
-    if person in given:
-        return given[person]
+    given = {a.person.casefold(): a for a in store.of_version(tx, model, version)}
+    if person.casefold() in given:
+        return given[person.casefold()]
     approval = Approval(model=model, version=version, person=person, at=tx.now, comment=comment)
     store.add(tx, approval)
     tx.record(

@@ -101,6 +101,11 @@ def failed(job: Job, error: BaseException, *, now: datetime) -> Job:
     return replace(job, state=JobState.QUEUED, run_after=now + pause_after(failures))
 
 
+def given_back(job: Job, *, now: datetime) -> Job:
+    """Return ``job`` queued again as if its attempt had not begun: it was broken off, not wrong."""
+    return replace(job, state=JobState.QUEUED, run_after=now, worker=None)
+
+
 def hastened(job: Job, *, now: datetime) -> Job:
     """Return ``job`` due now if it waits for its time; else as it is."""
     if job.state is not JobState.QUEUED or job.run_after <= now:

@@ -122,6 +122,10 @@ class Worker:
             self._finish(lease, result)
         except Exception as error:  # noqa: BLE001 - the worker loop: any error ends an attempt
             self._fail(job, error)
+        except (KeyboardInterrupt, SystemExit):
+            # Whoever comes next need not wait until the lease has run out.
+            self._give_back(job)
+            raise
         finally:
             self._job = None
         return True
@@ -148,6 +152,10 @@ class Worker:
             return  # The handler finished it together with its effects.
         with self.workspace.transaction() as tx:
             lease.finish(tx, result)
+
+    def _give_back(self, job: Job) -> None:
+        with self.workspace.transaction() as tx:
+            work_store.save(tx, job, work.given_back(job, now=tx.now))
 
     def _fail(self, job: Job, error: Exception) -> None:
         with self.workspace.transaction() as tx:

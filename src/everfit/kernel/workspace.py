@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -91,6 +91,18 @@ class Workspace:
         self.engine.dispose()
 
 
+def _keep_name(settings: Settings) -> None:
+    """Write the project's name down: a folder that is renamed or copied keeps what it learnt."""
+    name = settings.home / PROJECT_FILE
+    if name.exists():
+        return
+    # On a full disk the database says so in a moment, and the next command writes the name.
+    with suppress(OSError):
+        whole = name.with_suffix(".new")
+        whole.write_text(f"{settings.project}\n", encoding="utf-8")
+        whole.replace(name)
+
+
 def open_workspace(
     settings: Settings, *, clock: Clock | None = None, durable: bool = True
 ) -> Workspace:
@@ -100,10 +112,7 @@ def open_workspace(
     again after a loss of power.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    name = settings.home / PROJECT_FILE
-    if not name.exists():
-        # A folder that is renamed or copied keeps what it has learnt.
-        name.write_text(f"{settings.project}\n", encoding="utf-8")
+    _keep_name(settings)
     engine = database.connect(
         settings.database_url, busy_seconds=settings.busy_seconds, durable=durable
     )

@@ -50,7 +50,7 @@ class FittedModel:
         self.warning = warning
         if not hasattr(estimator, "predict"):
             raise Invalid(
-                f"a {type(estimator).__qualname__} has no 'predict'",
+                f"the model, of type {type(estimator).__qualname__}, has no 'predict'",
                 hint="Use an estimator that can predict rows it has not seen.",
             )
         self._labels = _label_array(signature.classes)

@@ -88,7 +88,7 @@ class ModelServer:
             because = f": {self.problem}" if self.problem else ""
             raise NoRelease(
                 f"endpoint {self.endpoint!r} has no model to answer with{because}",
-                hint="Train a model and release it with `everfit release`.",
+                hint="Train and release a first one with `everfit run`; it is taken up by itself.",
                 endpoint=self.endpoint,
             )
         return self._loaded

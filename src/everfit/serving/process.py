@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
@@ -94,11 +94,13 @@ def serve(
     host: str,
     port: int,
     poll_seconds: float = 0.5,
+    listening: Callable[[int], None] = lambda _port: None,
 ) -> None:
     """Serve ``endpoints`` on ``host:port`` until SIGTERM or SIGINT; call it on the main thread.
 
     What is being answered then is finished first. New plans are taken up within
-    ``poll_seconds``, and what is noted of requests is logged as often.
+    ``poll_seconds``, and what is noted of requests is logged as often. ``listening`` is told the
+    port once requests can come.
 
     Raises
     ------
@@ -109,14 +111,15 @@ def serve(
     Invalid
         If there is no such port.
     """
-    with listen(host, port) as listening:
+    with listen(host, port) as opened:
         server = HttpServer(workspace, endpoints, writer=f"server-{port}")
+        listening(opened.getsockname()[1])
         stop = threading.Event()
         poller = threading.Thread(target=server.poll, args=(stop, poll_seconds), name="poll")
         poller.start()
         try:
             with _stopping_on_signals(server):
-                server.run(listening)
+                server.run(opened)
         finally:
             stop.set()
             poller.join()

@@ -98,8 +98,10 @@ class RowsDecoder:
         if not isinstance(row, Mapping):
             problems.add(path, describe(row), "write an object with a value for each input")
             return {}
-        for name in (name for name in self._schema if name not in row):
-            problems.add(f"{path}.{name}", "nothing", "give every input, null where it is missing")
+        for field in (field for field in self._fields if field.name not in row):
+            remedy = "give every input, null where it is unknown"
+            remedy = remedy if field.nullable else "give every input; this one is never null"
+            problems.add(f"{path}.{field.name}", "nothing", remedy)
         for name in sorted(row.keys() - self._schema.keys()):
             problems.add(f"{path}.{name}", "an unknown input", f"use {', '.join(self._schema)}")
         return row
@@ -113,8 +115,11 @@ def _column(rows: list[Mapping[str, Any]], field: Field, problems: Problems) -> 
 
 
 def _quick_decoder(signature: Signature) -> msgspec.json.Decoder[Any] | None:
-    """Return a decoder compiled for the signature, or None where a kind has no strict type."""
-    if any(field.kind not in TYPES for field in signature.inputs):
+    """Return a decoder compiled for the signature, or None where a kind or name does not allow."""
+    strict = all(field.kind in TYPES for field in signature.inputs)
+    # What msgspec takes for the name of a member.
+    plain = all(not set('"\\') & set(name) and name.isprintable() for name in signature.names)
+    if not (strict and plain):
         return None
     row = msgspec.defstruct(
         "Row",

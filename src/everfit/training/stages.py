@@ -39,6 +39,8 @@ from everfit.training.model import EXTRA_TIME
 # All pairs of distances are held at once: 2,000 rows take 32 MB.
 SILHOUETTE_ROWS = 2_000
 EXAMPLES = 3
+# A class nobody knew may be a slip of the pen; from so many rows on it is a class.
+NEW_CLASS_ROWS = 20
 
 
 def collected(source: Mapping[str, Any], base: str, max_columns: int) -> pl.DataFrame:
@@ -55,6 +57,11 @@ def schema(
     **named: Any,
 ) -> Schema:
     """Return what each column of ``rows`` is to the model."""
+    if not isinstance(rows, pl.DataFrame):
+        raise DataInvalid(
+            f"the step before gave a {type(rows).__name__} in place of the rows",
+            hint="`collected` and `prepared` in pipeline.py must return a Polars DataFrame.",
+        )
     return data.infer_schema(
         rows,
         task=None if task is None else Task(task),
@@ -127,7 +134,7 @@ def extended(
     ``EXTRA_TIME``, the time.
     Where they lack a column, its values are missing. Two rows are the same where they have the
     same ``key``, or agree in all these where one has none. Rows are left out, with a warning, whose
-    label is no value of the target's kind.
+    label is no value of the target's kind, or a class that ``rows`` lack with few rows yet.
     """
     if schema.time is not None and EXTRA_TIME in extra.columns:
         extra = extra.drop(schema.time, strict=False).rename({EXTRA_TIME: schema.time})
@@ -140,6 +147,8 @@ def extended(
     )
     if schema.target is not None:
         added = _labelled(added, extra[schema.target], schema.target)
+        if schema.task is Task.CLASSIFICATION:
+            added = _known_classes(added, rows[schema.target], schema.target)
     parts = [rows]
     if key is not None and keyed:
         parts.append(added.filter(pl.col(key).is_not_null()).join(rows, on=key, how="anti"))
@@ -158,6 +167,19 @@ def _labelled(rows: pl.DataFrame, given: pl.Series, target: str) -> pl.DataFrame
             stacklevel=2,
         )
     return rows.drop_nulls(target)
+
+
+def _known_classes(rows: pl.DataFrame, known: pl.Series, target: str) -> pl.DataFrame:
+    """Return the rows but for those of new classes that are too few to be parted and learnt."""
+    counts = rows[target].value_counts().filter(~pl.col(target).is_in(known.unique().implode()))
+    rare = counts.filter(pl.col("count") < NEW_CLASS_ROWS)
+    for name, count in rare.iter_rows():
+        warnings.warn(
+            f"{count} labelled predictions are left out: the class {name!r} is new, and learnt "
+            f"from {NEW_CLASS_ROWS} rows on",
+            stacklevel=2,
+        )
+    return rows.filter(~pl.col(target).is_in(rare[target].implode())) if rare.height else rows
 
 
 def _cast(column: pl.Expr, held: pl.DataType, wanted: pl.DataType) -> pl.Expr:

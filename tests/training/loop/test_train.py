@@ -217,13 +217,30 @@ def test_a_wrong_label_is_left_out_and_said(
     rows = pl.read_csv(file).with_columns(rich).drop("income-per-year")
     rows.write_csv(file)
     new = rows.tail(3).with_columns(pl.col("age") + 100)
-    new = new.with_columns(rich=pl.Series(["true", "maybe", "False"]))
+    new = new.with_columns(rich=pl.Series(["true", "maybe", "false"]))
     request = replace(request, extra=store_value(workspace, new))
     result = train(workspace, request, run_id="run_1", pool=pool)
     with workspace.reading() as tx:
         assert data.load_version(tx, workspace.blobs, result.dataset).height == rows.height + 2
         said = {step.name: step.output for step in run_steps(tx, "run_1")}
     assert "'maybe' is no Boolean" in said["extended"]
+
+
+def test_a_new_class_is_learnt_once_it_has_rows_enough(
+    workspace: Workspace, pool: StepPool, adult: Make
+) -> None:
+    request = adult(candidates=(CandidateSpec(name="linear"),))
+    rows = pl.read_csv(request.base / "adult.csv")
+    older = rows.with_columns(pl.col("age") + 100)
+    slip = older.head(5).with_columns(pl.lit("hello").alias("income-per-year"))
+    fresh = older.slice(100, 60).with_columns(pl.lit("unknown").alias("income-per-year"))
+    extra = store_value(workspace, pl.concat([slip, fresh]))
+    result = train(workspace, replace(request, extra=extra), run_id="run_1", pool=pool)
+    assert "unknown" in result.version.signature.classes
+    assert "hello" not in result.version.signature.classes
+    with workspace.reading() as tx:
+        said = {step.name: step.output for step in run_steps(tx, "run_1")}
+    assert "5 labelled predictions are left out: the class 'hello' is new" in said["extended"]
 
 
 def test_rows_that_are_not_as_expected_stop_the_training(
