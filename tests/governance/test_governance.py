@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from everfit.deployment import parse_rollout, start_release
 from everfit.errors import Invalid, NotFound
 from everfit.governance import Question, approvals, approve, verify_ledger, why
 from everfit.kernel import Workspace, enqueue
@@ -95,6 +96,8 @@ def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
     run = registered(workspace)
     with workspace.transaction() as tx:
         job = enqueue(tx, "retrain", {"reason": "drift"})
+        steps = parse_rollout("100%")
+        release = start_release(tx, endpoint="bike", version=1, steps=steps)
     question = Question(workspace=workspace, model="bike")
     with workspace.reading() as tx:
         version = "\n".join(why(question, tx, "v1"))
@@ -103,6 +106,7 @@ def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
     assert "v1 is forest" in version
     assert run in version
     assert "version-registered" in version
+    assert f"release {release.id}: live" in version
     assert "mae = 41.5" in of_run
     assert "depth = 8" in of_run
     assert "drift" in of_job

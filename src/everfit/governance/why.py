@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from everfit.deployment import Release, describe_rollout, get_release
+from everfit.deployment import Release, describe_rollout, get_release, releases
 from everfit.errors import NotFound
 from everfit.evaluation import Report, find_report, latest_report
 from everfit.governance.model import Question
@@ -32,7 +32,7 @@ def why(question: Question, tx: Transaction, identifier: str) -> list[str]:
     prefix = identifier.partition("_")[0]
     if identifier[:1] == "v" and identifier[1:].isdigit():
         number = int(identifier[1:])
-        lines = list(_version(question, tx, number))
+        lines = [*_version(question, tx, number), *_releases(question, tx, number)]
         return lines + _ledger(tx, f"{question.model}/{number}")
     if prefix not in ANSWERS:
         raise NotFound(
@@ -92,6 +92,13 @@ def _version(question: Question, tx: Transaction, number: int) -> Lines:
     report = latest_report(tx, question.model, number)
     if report is not None:
         yield from _report_lines(report)
+
+
+def _releases(question: Question, tx: Transaction, number: int) -> Lines:
+    for release in releases(tx, question.model):
+        if release.version == number:
+            because = f" because {release.reason}" if release.reason else ""
+            yield f"release {release.id}: {release.state}{because}"
 
 
 def _report(question: Question, tx: Transaction, identifier: str) -> Lines:
