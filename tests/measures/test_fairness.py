@@ -25,15 +25,6 @@ def test_counts_add_up_and_the_largest_group_comes_first(
     assert [group.rows for group in found] == sorted((g.rows for g in found), reverse=True)
 
 
-def test_rates_have_wilson_intervals() -> None:
-    group = GroupCounts(group="a", rows=400, selected=100, positives=80, found=60)
-    assert group.selection().estimate == 0.25
-    assert group.true_positive().estimate == 0.75
-    assert group.false_positive().estimate == 0.125
-    with pytest.raises(ValueError, match="no share"):
-        GroupCounts(group="a", rows=5, selected=0, positives=0, found=0).true_positive()
-
-
 @pytest.mark.parametrize(("rows", "positives"), [(99, 50), (500, 19)])
 def test_a_small_group_is_undecided(rows: int, positives: int) -> None:
     base = GroupCounts(group="a", rows=1_000, selected=500, positives=400, found=300)

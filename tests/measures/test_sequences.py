@@ -4,15 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate
 
 from everfit.measures.detection import ErrorWatch, watch_error
 from everfit.measures.sequences import (
-    bounded_mean_sequence,
-    evidence_above,
-    evidence_below,
-    evidence_of_more_errors,
-    log_threshold,
     mean_radius,
     mean_sequence,
     share_sequence,
@@ -53,64 +47,6 @@ def test_looking_after_every_row_rarely_misses_the_share(share: float) -> None:
         missed += any(not i.low <= share <= i.high for i in found)
     # 5% at most; 2 standard deviations of 100 repetitions are 4 points.
     assert missed / 100 <= 0.05 + 0.04
-
-
-def test_evidence_above_is_the_mixture_of_likelihood_ratios() -> None:
-    def ratio(p: float) -> float:
-        prior = 1 / math.sqrt(p * (1 - p))
-        return prior * (p / 0.1) ** 15 * ((1 - p) / 0.9) ** 85
-
-    mixed, _ = integrate.quad(ratio, 0.1, 1)
-    whole, _ = integrate.quad(lambda p: 1 / math.sqrt(p * (1 - p)), 0.1, 1)
-    assert evidence_above(15, 100, 0.1) == pytest.approx(math.log(mixed / whole), abs=1e-5)
-    assert evidence_below(85, 100, 0.9) == pytest.approx(evidence_above(15, 100, 0.1))
-
-
-def test_no_rows_and_hopeless_counts_are_no_evidence() -> None:
-    assert evidence_above(0, 0, 0.1) == 0
-    assert evidence_above(0, 10**6, 0.5) < -100
-    assert evidence_of_more_errors(0, 100, 0, 1_000) == 0
-    assert evidence_of_more_errors(0, 0, 5, 1_000) == 0
-    with pytest.raises(ValueError, match="impossible"):
-        evidence_of_more_errors(5, 2, 0, 10)
-
-
-def alarms(canary: float, champion: float, *, share: float, requests: int) -> float:
-    """Return how often a canary is rolled back when looked at after every error, at alpha 5%."""
-    rng = np.random.default_rng(3)
-    found = 0
-    for _ in range(200):
-        arm = rng.random(requests) < share
-        wrong = rng.random(requests) < np.where(arm, canary, champion)
-        n, errors = arm.cumsum(), (arm & wrong).cumsum()
-        base, base_errors = (~arm).cumsum(), (~arm & wrong).cumsum()
-        found += any(
-            evidence_of_more_errors(int(errors[t]), int(n[t]), int(base_errors[t]), int(base[t]))
-            >= log_threshold(0.05)
-            for t in np.flatnonzero(wrong)
-        )
-    return found / 200
-
-
-def test_a_good_canary_is_rarely_rolled_back_however_often_one_looks() -> None:
-    assert alarms(0.02, 0.02, share=0.1, requests=4_000) <= 0.05
-
-
-def test_a_bad_canary_is_rolled_back() -> None:
-    assert alarms(0.06, 0.02, share=0.1, requests=8_000) >= 0.9
-
-
-def test_the_bounded_sequence_covers_and_shrinks() -> None:
-    rng = np.random.default_rng(4)
-    missed = 0
-    for _ in range(100):
-        values = rng.beta(1, 4, 300)
-        found = [bounded_mean_sequence(values[:t]) for t in (10, 50, 150, 300)]
-        missed += any(not i.low <= 0.2 <= i.high for i in found)
-        assert found[-1].half_width < found[0].half_width
-    assert missed / 100 <= 0.05
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        bounded_mean_sequence([0.5, 1.5])
 
 
 def errors(rng: np.random.Generator, n: int, rate: float) -> np.ndarray[tuple[int], np.dtype]:

@@ -26,11 +26,6 @@ class ErrorWatch:
     rows: int = 0
     alarm: int | None = None
 
-    @property
-    def log_evidence(self) -> float:
-        """Return the logarithm of the detector, to be held against ``log(run_length)``."""
-        return float(np.logaddexp.reduce(np.array(self.log_wealth))) - math.log(BETS)
-
 
 def watch_error(
     losses: npt.ArrayLike, limit: float, *, since: ErrorWatch, run_length: float = 33_334

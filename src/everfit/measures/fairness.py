@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from everfit.measures.intervals import Interval, ratio_interval, wilson
+from everfit.measures.intervals import Interval, ratio_interval
 
 MIN_ROWS = 100
 MIN_POSITIVES = 20
@@ -29,18 +29,6 @@ class GroupCounts:
     def is_enough(self) -> bool:
         """Return whether anything may be concluded: 100 rows and 20 positives."""
         return self.rows >= MIN_ROWS and self.positives >= MIN_POSITIVES
-
-    def selection(self, confidence: float = 0.95) -> Interval:
-        """Return the share of rows predicted positive, with Wilson's interval."""
-        return wilson(self.selected, self.rows, confidence)
-
-    def true_positive(self, confidence: float = 0.95) -> Interval:
-        """Return the share of positives predicted positive; ValueError where there is none."""
-        return wilson(self.found, self.positives, confidence)
-
-    def false_positive(self, confidence: float = 0.95) -> Interval:
-        """Return the share of negatives predicted positive; ValueError where there is none."""
-        return wilson(self.selected - self.found, self.rows - self.positives, confidence)
 
 
 def count_groups(

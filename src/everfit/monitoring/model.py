@@ -191,17 +191,6 @@ class SweepResult:
     pending: int = 0
 
 
-def floor_to_window(moment: datetime, window: timedelta) -> datetime:
-    """Return the start of the window, counted from 1970, that ``moment`` falls into.
-
-    Examples
-    --------
-    >>> floor_to_window(datetime(2026, 1, 1, 13, 30, tzinfo=UTC), timedelta(hours=1)).hour
-    13
-    """
-    return EPOCH + (moment - EPOCH) // window * window
-
-
 def settle(
     opened: Mapping[tuple[AlertKind, int], Alert], found: Finding, *, now: datetime, calm: int
 ) -> Alert | None:
