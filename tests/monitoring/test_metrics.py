@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -126,6 +127,16 @@ def test_latency_is_that_of_answered_requests() -> None:
     asked = requests(*((200, float(ms)) for ms in range(1, 101)), (500, 9_000.0))
     found = named(replace(NOTHING, requests=asked))["prediction latency"]
     assert found.value == pytest.approx(95.05)
+
+
+def test_a_few_rows_of_a_canary_do_not_move_the_interval() -> None:
+    alone = [window(day, value=10.0 + day % 2) for day in range(10)]
+    canary = [window(day, value=90.0, rows=1, version=2) for day in range(10)]
+    found = named(replace(NOTHING, windows=[*alone, *canary]))["model performance"]
+    assert found.value is not None
+    assert found.value == pytest.approx((10.5 * 100 + 90) / 101)
+    low, high = re.findall(r"windows ([\d.]+) to ([\d.]+)", found.detail)[0]
+    assert float(low) < found.value < float(high) < 13
 
 
 def test_cost_is_trainings_and_serving_per_thousand_predictions() -> None:

@@ -111,8 +111,12 @@ def _performance(record: Record) -> Metric:
     rows = np.array([quality.rows for _, quality in known])
     covered = rows.sum() / max(sum(window.rows for window, _ in known), 1)
     spread = ""
-    if len(values) > 1:
-        found = mean_interval(values)
+    # Versions that shared a period count together: the few rows of a canary are no window's equal.
+    starts = np.array([window.start.timestamp() for window, _ in known])
+    periods = [starts == start for start in np.unique(starts)]
+    means = [float(np.average(values[at], weights=rows[at])) for at in periods]
+    if len(means) > 1:
+        found = mean_interval(np.array(means))
         spread = f", windows {figure(found.low)} to {figure(found.high)} (95%)"
     return Metric(
         name="model performance",
