@@ -264,3 +264,19 @@ def test_truth_that_came_early_is_not_learnt_from_yet(folder: Path) -> None:
                 learnt.append(load_version(tx, project.workspace.blobs, version.dataset).height)
     project.workspace.close()
     assert learnt == [1_000, 1_002]
+
+
+def test_a_changed_policy_is_on_record_once_and_a_wrong_one_is_tried_again(
+    loop: Loop, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    helper = folder / "pipeline.py"
+    helper.write_text("def broken(:\n")
+    for _ in range(3):
+        loop.take_up_policy()
+    assert caplog.text.count("keeps its policy") == 1
+    helper.write_text("depth = 1\n")
+    others = [Loop(loop.project, loop.pool) for _ in range(2)]
+    for one in (loop, *others):
+        one.take_up_policy()
+    with loop.workspace.reading() as tx:
+        assert len(tx.events("policy-changed")) == 1

@@ -129,6 +129,11 @@ def test_the_auc_is_the_share_of_pairs_in_order(rows: list[tuple[int, bool]]) ->
     assert auc(pl.Series(scores), np.array(positive)) == pytest.approx(expected)
 
 
+def test_a_target_may_be_called_count() -> None:
+    frame = BASE.with_columns(count=pl.Series(np.where(YES, "yes", "no")))
+    assert find_leaks(frame, infer_schema(frame, target="count")) == []
+
+
 def test_a_number_can_be_told_from_texts_alone() -> None:
     frame = BASE.select("c", y=pl.Series(NUMBER))
     assert find_leaks(frame, infer_schema(frame, target="y")) == []

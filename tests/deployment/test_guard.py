@@ -62,6 +62,21 @@ def test_a_live_version_not_proven_at_fault_stays(
     assert state(served) == before
 
 
+def test_a_version_that_came_back_is_not_taken_back_for_the_faults_of_another(
+    served: Workspace, clock: ManualClock
+) -> None:
+    for version in (1, 2, 3):
+        release(served, version, "100%")
+        clock.advance(timedelta(days=2))
+    assert watch(served, **ERRS) is not None
+    assert state(served)[1] == 2
+    clock.advance(timedelta(hours=1))
+    decision = watch(served, **ERRS)
+    assert decision is not None
+    assert decision.action is Action.HOLD
+    assert state(served)[1] == 2
+
+
 def test_a_version_is_guarded_for_its_first_thirty_days(
     served: Workspace, clock: ManualClock
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -33,7 +33,6 @@ def test_labels_join_their_predictions_and_become_rows_to_learn_from(any_shop: A
     assert sorted(rows["age"].to_list()) == sorted(logged["in.age"].to_list())
     with shop.workspace.reading() as tx:
         (window,) = windows(tx, shop.name)
-        assert matured_count(tx, shop.name) == 300
         assert [event.data["matured"] for event in tx.events("labels-received")] == [300]
     assert window.quality is not None
     assert window.quality.rows == 300
@@ -226,3 +225,24 @@ def test_a_nul_in_a_label_is_refused(any_shop: Any) -> None:
             pytest.raises(RowsInvalid, match=rf"rows\[0\]\.{name}"),
         ):
             log.receive(pl.DataFrame([row]))
+
+
+def test_rows_to_learn_from_are_counted_once_their_truth_is_that_of_all(any_shop: Any) -> None:
+    shop, started = any_shop, any_shop.clock.now()
+
+    def count(since: datetime) -> int:
+        shop.monitor.sweep(shop.clock.now())
+        with shop.workspace.reading() as tx:
+            return matured_count(shop.workspace, tx, shop.name, since=since, delay=2 * DAY)
+
+    early, late = shop.answer(30), shop.answer(20)
+    receive_labels(shop.workspace, shop.name, shop.truth(early))
+    counts = [count(started)]
+    shop.clock.advance(2 * DAY)
+    counts.append(count(started))
+    trained = shop.clock.now()
+    shop.clock.advance(DAY)
+    counts.append(count(trained))
+    receive_labels(shop.workspace, shop.name, shop.truth(late))
+    counts.append(count(trained))
+    assert counts == [0, 30, 0, 20]

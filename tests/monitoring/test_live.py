@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from everfit.deployment import Evidence, live_release, parse_rollout, start_release
+from everfit.deployment import Evidence, live_release, parse_rollout, rollback, start_release
 from everfit.monitoring import LiveWatch, request_log
 
 HOUR = timedelta(hours=1)
@@ -73,3 +73,21 @@ def test_a_part_sealed_by_a_clock_that_is_behind_counts_too(shop: Any) -> None:
         shop.monitor.sweep(shop.clock.now() - behind + timedelta(hours=1))
         counted.append(look(shop, watch).candidate_requests)
     assert counted == [10, 20]
+
+
+def test_what_another_version_failed_at_is_not_laid_to_the_one_that_came_back(shop: Any) -> None:
+    watch = LiveWatch(shop.workspace, shop.name)
+    go_live(shop, 1)
+    shop.clock.advance(HOUR)
+    go_live(shop, shop.register())
+    requests(shop, 500, 500)
+    shop.clock.advance(HOUR)
+    shop.monitor.sweep(shop.clock.now())
+    assert look(shop, watch).candidate_errors == 6
+    with shop.workspace.transaction() as tx:
+        rollback(tx, endpoint=shop.name, reason="test", actor="ann")
+    shop.answer(10)
+    shop.clock.advance(HOUR)
+    shop.monitor.sweep(shop.clock.now())
+    found = look(shop, watch)
+    assert (found.candidate_requests, found.candidate_errors) == (10, 0)

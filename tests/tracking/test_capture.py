@@ -104,6 +104,13 @@ def test_a_tree_without_a_commit_counts_as_no_git(tmp_path: Path) -> None:
     assert capture_code(tmp_path).commit is None
 
 
+def test_what_is_too_big_to_keep_does_not_keep_the_rest_out(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"#" * (MAX_DIFF_BYTES + 1))
+    (tmp_path / "pipeline.py").write_text("a = 1\n")
+    with zipfile.ZipFile(io.BytesIO(capture_code(tmp_path).archive)) as archive:
+        assert archive.namelist() == ["pipeline.py"]
+
+
 def test_without_git_the_archive_gives_the_code_back(tmp_path: Path) -> None:
     (tmp_path / "steps").mkdir()
     (tmp_path / "everfit.yaml").write_text("model: m\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from everfit.automation.model import Trigger, TriggerKind
 from everfit.automation.project import Project
@@ -27,11 +27,22 @@ def facts(project: Project, tx: Transaction) -> Facts:
         last_started=last,
         started_today=sum(at.date() == tx.now.date() for at in started),
         cost_this_week=_cost_since(project, tx, tx.now - WEEK),
-        new_rows=matured_count(tx, project.policy.model, since=last),
+        new_rows=_new_rows(project, tx, last),
         quality_alerts=[alert.id for alert in opened if alert.kind == "quality"],
         drift_alerts=[alert.id for alert in opened if alert.kind == "drift"],
         under_way=_under_way(project, tx),
         due=[t.words for t in project.policy.retrain.when if _is_due(t, last, tx.now)],
+    )
+
+
+def _new_rows(project: Project, tx: Transaction, last: datetime | None) -> int:
+    """Return how many rows a training of now could learn from that the last one could not."""
+    policy = project.policy
+    if not any(trigger.kind is TriggerKind.NEW_ROWS for trigger in policy.retrain.when):
+        return 0
+    since = last or datetime.min.replace(tzinfo=UTC) + policy.truth.arrives
+    return matured_count(
+        project.workspace, tx, policy.model, since=since, delay=policy.truth.arrives
     )
 
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from threading import Event
+from threading import Event, Lock
 
 import polars as pl
 
@@ -85,8 +85,9 @@ class Loop:
         self.monitor = Monitor(project.workspace, self.endpoint, project.monitor_config())
         self.watch = LiveWatch(project.workspace, self.endpoint)
         self.swept_at: datetime | None = None
-        # The digest of a policy that could not be taken up, so that it is said once.
+        # Why a changed policy was not taken up the last time.
         self.refused = ""
+        self.reading_policy = Lock()
 
     @property
     def workspace(self) -> Workspace:
@@ -127,29 +128,39 @@ class Loop:
 
     def take_up_policy(self) -> None:
         """Read policy and pipeline again where they have changed; what is wrong changes nothing."""
+        # Turns and jobs run in threads of their own: none goes on under a policy that is no more.
+        with self.reading_policy:
+            if self.project.history_ends is None:
+                self._take_up_policy()
+
+    def _take_up_policy(self) -> None:
         project = self.project
-        if project.history_ends is not None:
-            return
         try:
             digest = project_digest(project.folder)
-            if digest in (project.digest, self.refused):
+            if digest == project.digest:
                 return
-            self.refused = digest
             currency = self.workspace.settings.currency
             policy, pipeline = read_policy(project.folder, currency=currency)
         except EverfitError as error:
-            log.warning(
-                "%s keeps its policy: %s\n  -> %s", self.endpoint, error.message, error.hint
-            )
+            self._refuse(f"{error.message}\n  -> {error.hint}")
             return
         if policy.model != self.endpoint:
-            log.warning("%s is now %s: start again to serve it", self.endpoint, policy.model)
+            self._refuse(f"its model is {policy.model} now; start again to serve that")
             return
+        with self.workspace.transaction() as tx:
+            known = tx.events("policy-changed")
+            if not known or known[-1].data["digest"] != digest:
+                tx.record("policy-changed", self.endpoint, digest=digest)
         path = pipeline.path if pipeline else None
         self.project = replace(project, policy=policy, pipeline=path, digest=digest)
         self.monitor = Monitor(self.workspace, self.endpoint, self.project.monitor_config())
-        with self.workspace.transaction() as tx:
-            tx.record("policy-changed", self.endpoint, digest=digest)
+        self.refused = ""
+
+    def _refuse(self, why: str) -> None:
+        """Say once, and not at every turn, why a changed policy is not taken up."""
+        if why != self.refused:
+            log.warning("%s keeps its policy: %s", self.endpoint, why)
+        self.refused = why
 
     def run_until(
         self, stop: Event, every_seconds: float, tell: Callable[[], None] = lambda: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -34,7 +35,7 @@ class _Version(click.ParamType):  # type: ignore[type-arg]
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         number = str(value).removeprefix("v")
-        if not number.isdigit():
+        if not re.fullmatch(r"[0-9]{1,9}", number):
             self.fail(f"{value!r} is no version; write v3 or 3", param, ctx)
         return int(number)
 
@@ -149,10 +150,10 @@ def verify(noted: str | None, folder: Path) -> None:
 def _head(noted: str | None) -> tuple[int, str] | None:
     if noted is None:
         return None
-    number, _, digest = noted.partition(":")
-    if not number.isdigit() or len(digest) < SHOWN:
+    found = re.fullmatch(rf"([0-9]{{1,18}}):([0-9a-f]{{{SHOWN},64}})", noted.strip().lower())
+    if found is None:
         raise Invalid(
             f"{noted!r} is no head of a ledger",
             hint="Give it as `everfit audit verify` printed it: a number, a colon, a digest.",
         )
-    return int(number), digest
+    return int(found[1]), found[2]

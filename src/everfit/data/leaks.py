@@ -78,8 +78,8 @@ def auc(scores: pl.Series, positive: npt.NDArray[np.bool_]) -> float:
 
 def _class_leaks(rows: pl.DataFrame, schema: Schema) -> Iterator[Leak]:
     target = rows[str(schema.target)]
-    counts = target.value_counts(sort=True).head(CLASSES)
-    classes = counts.filter(pl.col("count") >= FEW)[target.name].to_list()
+    counts = target.alias("label").value_counts(sort=True).head(CLASSES)
+    classes = counts.filter(pl.col("count") >= FEW)["label"].to_list()
     if len(classes) < 2:
         return
     members = {label: (target == label).to_numpy() for label in classes}

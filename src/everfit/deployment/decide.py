@@ -79,7 +79,7 @@ def judge_live(release: Release, evidence: Evidence, rules: RollbackRules) -> De
 
     Only the limits that act at once count, and only while the release is guarded.
     """
-    if release.live_at is None or evidence.now - release.live_at > GUARDED:
+    if release.live_at is None or evidence.now - release.step_since > GUARDED:
         return None
     alpha = NOW_ALPHA / max(len(rules.now), 1)
     findings = [_judge_limit(limit, evidence, alpha=alpha, prove=False) for limit in rules.now]

@@ -146,7 +146,7 @@ def move_on(release: Release, now: datetime) -> Release:
 
 
 def go_live(release: Release, now: datetime) -> Release:
-    """Return ``release`` answering everything, for the first time (``live_at``) or again."""
+    """Return ``release`` answering everything: again since ``step_since``, first at ``live_at``."""
     return replace(
         release,
         step=len(release.steps) - 1,

@@ -236,7 +236,7 @@ def _brought_back(live: Release, known: Sequence[Release]) -> bool:
     """Return whether ``live`` took the place of a later release that was rolled back."""
     later = known[known.index(live) + 1 :]
     return any(
-        other.state is ReleaseState.ROLLED_BACK and other.ended_at == live.live_at
+        other.state is ReleaseState.ROLLED_BACK and other.ended_at == live.step_since
         for other in later
     )
 

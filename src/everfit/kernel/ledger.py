@@ -195,6 +195,8 @@ def verify(
 
 
 def _holds(connection: sa.Connection, project: str, noted: tuple[int, str]) -> bool:
+    if noted[0] == 0:
+        return GENESIS.startswith(noted[1])
     row = sa.select(rows.c.digest).where(rows.c.project == project, rows.c.number == noted[0])
     digest = connection.execute(row).scalar_one_or_none()
     return digest is not None and digest.startswith(noted[1])

@@ -102,7 +102,7 @@ def failed(job: Job, error: BaseException, *, now: datetime) -> Job:
 
 
 def given_back(job: Job, *, now: datetime) -> Job:
-    """Return ``job`` queued again as if its attempt had not begun: it was broken off, not wrong."""
+    """Return ``job`` queued again: its attempt was broken off by a person, and is due at once."""
     return replace(job, state=JobState.QUEUED, run_after=now, worker=None)
 
 

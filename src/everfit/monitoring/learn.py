@@ -28,7 +28,7 @@ def learnable(
     """
     numeric = labels.schema["prediction"].is_numeric()
     label = pl.col("label").cast(pl.Float64, strict=False) if numeric else pl.col("label")
-    truth = labels.select("id", label.alias(target))
+    truth = labels.select(pl.col("id").alias(ID), label.alias(target))
     held = [table for table in tables if table.height]
     if not held:
         return NOTHING
@@ -38,10 +38,10 @@ def learnable(
         inputs.append(pl.col("time").alias(time))
     if key is not None and INPUT + key not in rows.columns:
         inputs.append(pl.col("key").alias(key))
-    given = rows.select("id", pl.col("time").alias(TIME), *inputs)
-    joined = given.join(truth, on="id", how="inner").sort(TIME, "id").drop(TIME, "id")
+    given = rows.select(pl.col("id").alias(ID), pl.col("time").alias(TIME), *inputs)
+    joined = given.join(truth, on=ID, how="inner").sort(TIME, ID).drop(TIME, ID)
     return joined.drop_nulls(target)
 
 
 # No input is called so: inputs lose their prefix, this keeps it.
-TIME = INPUT + "time of the row"
+TIME, ID = INPUT + "time of the row", INPUT + "id of the row"

@@ -40,15 +40,15 @@ class LiveWatch:
     def evidence(self, tx: Transaction, release: Release) -> Evidence:
         """Return the evidence about a release that is live, in the fields of a candidate."""
         if release.id != self._release:
-            self._begin(release.id, release.live_at)
+            self._begin(release.id, release.step_since)
         for rows in self._new(tx, PREDICTIONS):
             answers = rows.filter(
-                pl.col("version") == release.version, pl.col("at") >= release.live_at
+                pl.col("version") == release.version, pl.col("at") >= release.step_since
             )
             self._answered += answers.height
             self._latencies.append(answers["latency_ms"].drop_nulls().to_numpy())
         for rows in self._new(tx, REQUESTS):
-            failed = rows.filter(pl.col("status") == UNSCORED, pl.col("at") >= release.live_at)
+            failed = rows.filter(pl.col("status") == UNSCORED, pl.col("at") >= release.step_since)
             self._failed += int(failed["rows"].fill_null(1).clip(lower_bound=1).sum())
         latencies = np.concatenate(self._latencies) if self._latencies else np.empty(0)
         while latencies.size > MOST_LATENCIES:

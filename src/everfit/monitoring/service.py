@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -308,9 +308,15 @@ def matured(
     return learnable(labels, tables, target=target, time=time, key=key)
 
 
-def matured_count(tx: Transaction, endpoint: str, *, since: datetime | None = None) -> int:
-    """Return how many labels joined their predictions after ``since``."""
-    return store.count_rows(tx, endpoint, MATURED, since=since)
+def matured_count(
+    workspace: Workspace, tx: Transaction, endpoint: str, *, since: datetime, delay: timedelta
+) -> int:
+    """Return of how many rows the truth has come after ``since`` and is older than ``delay``."""
+    count, ripe = 0, pl.col("time").is_between(since - delay, tx.now - delay, closed="right")
+    for segment in store.segments(tx, endpoint, MATURED, sealed=(since - delay, None)):
+        late = (pl.col("time") <= since - delay) & (segment.sealed_at > since)
+        count += read_segment(workspace.blobs, segment.digest).filter(ripe | late).height
+    return count
 
 
 def evidence(workspace: Workspace, tx: Transaction, endpoint: str, release: Release) -> Evidence:

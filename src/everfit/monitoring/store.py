@@ -149,17 +149,6 @@ def segments(
     return [Segment(**row) for row in tx.connection.execute(query, values).mappings()]
 
 
-def count_rows(tx: Transaction, endpoint: str, kind: str, *, since: datetime | None = None) -> int:
-    """Return how many rows were sealed after ``since``."""
-    c = tables.segments.c
-    query = sa.select(sa.func.coalesce(sa.func.sum(c.rows), 0)).where(
-        c.project == tx.project, c.endpoint == endpoint, c.kind == kind
-    )
-    if since is not None:
-        query = query.where(c.sealed_at > since)
-    return int(tx.connection.execute(query).scalar_one())
-
-
 def windows(
     tx: Transaction,
     endpoint: str,

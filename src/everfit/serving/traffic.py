@@ -26,6 +26,8 @@ SCHEMA: dict[str, Any] = {
     "version": pl.Int64,
     "arm": pl.String,
 }
+# So many requests are remembered while none can be logged.
+MOST_WAITING = 100_000
 
 
 class Traffic:
@@ -82,7 +84,7 @@ class Traffic:
             self._log.append(pl.DataFrame(waiting, schema=SCHEMA, orient="row"))
         except BaseException:
             with self._lock:
-                self._waiting[:0] = waiting
+                self._waiting = [*waiting, *self._waiting][-MOST_WAITING:]
             raise
 
     def __enter__(self) -> Self:

@@ -52,7 +52,7 @@ def capture_code(folder: Path) -> CodeState:
     diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", *here)
     others = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", *here)
     names = sorted(filter(None, (others or b"").decode(errors="replace").split("\0")))
-    code = (folder / name for name in names if name.endswith(CODE_SUFFIXES))
+    code = (folder / name for name in names if _is_code(folder, name))
     return CodeState(
         commit=commit.decode().strip(),
         diff=_bounded(diff or b""),
@@ -109,13 +109,17 @@ def _archive(folder: Path, paths: Iterable[Path]) -> bytes:
     """Return a zip of the files, equal for equal contents; empty for none."""
     packed, room = io.BytesIO(), MAX_DIFF_BYTES
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(paths):
-            content = path.read_bytes()
-            room -= len(content)
-            if room < 0:
-                break
+        # The project's own files first: what lies deeper may not find room.
+        for path in sorted(paths, key=lambda path: (len(path.parts), path)):
             # Without a date of its own a file has the first that a zip can hold.
-            archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), content)
+            named = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+            try:
+                content = path.read_bytes()
+            except OSError:
+                continue  # It is gone, or not for this user: `untracked` names it all the same.
+            if len(content) <= room:
+                room -= len(content)
+                archive.writestr(named, content, zipfile.ZIP_DEFLATED)
     return packed.getvalue() if archive.namelist() else b""
 
 
@@ -134,6 +138,14 @@ def _code_files(folder: Path) -> Iterator[Path]:
         for name in names:
             if name.endswith(CODE_SUFFIXES) and (here / name).is_file():
                 yield here / name
+
+
+def _is_code(folder: Path, name: str) -> bool:
+    """Return whether the file, named from ``folder`` on, is code of the project itself."""
+    above = Path(name).parents
+    return name.endswith(CODE_SUFFIXES) and all(
+        _holds_code(folder / part) for part in above if part != Path()
+    )
 
 
 def _holds_code(folder: Path) -> bool:

@@ -136,6 +136,12 @@ def extended(
     same ``key``, or agree in all these where one has none. Rows are left out, with a warning, whose
     label is no value of the target's kind, or a class that ``rows`` lack with few rows yet.
     """
+    if schema.target is not None and schema.target not in extra.columns:
+        warnings.warn(
+            f"{extra.height} labelled predictions are left out: they are not of {schema.target!r}",
+            stacklevel=2,
+        )
+        return rows
     if schema.time is not None and EXTRA_TIME in extra.columns:
         extra = extra.drop(schema.time, strict=False).rename({EXTRA_TIME: schema.time})
     keyed = key is not None and {key} <= set(rows.columns) & set(extra.columns)
@@ -146,15 +152,29 @@ def extended(
         _cast(pl.col(name), extra.schema[name], rows.schema[name]) for name in named
     )
     if schema.target is not None:
+        _warn_unread(added, extra, [name for name in named if name != schema.target])
         added = _labelled(added, extra[schema.target], schema.target)
         if schema.task is Task.CLASSIFICATION:
             added = _known_classes(added, rows[schema.target], schema.target)
     parts = [rows]
     if key is not None and keyed:
-        parts.append(added.filter(pl.col(key).is_not_null()).join(rows, on=key, how="anti"))
+        # Two predictions of one event are one row: the last is the truth as it is known now.
+        events = added.drop_nulls(key).unique(key, keep="last", maintain_order=True)
+        parts.append(events.join(rows, on=key, how="anti"))
         added = added.filter(pl.col(key).is_null())
     new = added.unique(maintain_order=True).join(rows, on=shared, how="anti", nulls_equal=True)
     return pl.concat([*parts, new], how="diagonal")
+
+
+def _warn_unread(rows: pl.DataFrame, given: pl.DataFrame, names: Sequence[str]) -> None:
+    for name in names:
+        unread = given.filter(rows[name].is_null() & given[name].is_not_null())[name]
+        if len(unread):
+            warnings.warn(
+                f"{len(unread)} values of {name!r} in labelled predictions are missing now: "
+                f"{unread[0]!r} is no {rows.schema[name]}",
+                stacklevel=2,
+            )
 
 
 def _labelled(rows: pl.DataFrame, given: pl.Series, target: str) -> pl.DataFrame:
@@ -171,7 +191,8 @@ def _labelled(rows: pl.DataFrame, given: pl.Series, target: str) -> pl.DataFrame
 
 def _known_classes(rows: pl.DataFrame, known: pl.Series, target: str) -> pl.DataFrame:
     """Return the rows but for those of new classes that are too few to be parted and learnt."""
-    counts = rows[target].value_counts().filter(~pl.col(target).is_in(known.unique().implode()))
+    labels = rows[target].alias("label")
+    counts = labels.value_counts().filter(~pl.col("label").is_in(known.unique().implode()))
     rare = counts.filter(pl.col("count") < NEW_CLASS_ROWS)
     for name, count in rare.iter_rows():
         warnings.warn(
@@ -179,7 +200,7 @@ def _known_classes(rows: pl.DataFrame, known: pl.Series, target: str) -> pl.Data
             f"from {NEW_CLASS_ROWS} rows on",
             stacklevel=2,
         )
-    return rows.filter(~pl.col(target).is_in(rare[target].implode())) if rare.height else rows
+    return rows.filter(~pl.col(target).is_in(rare["label"].implode())) if rare.height else rows
 
 
 def _cast(column: pl.Expr, held: pl.DataType, wanted: pl.DataType) -> pl.Expr:

@@ -200,12 +200,26 @@ def test_new_events_are_learnt_from_though_they_look_like_others(
     file = request.base / "adult.csv"
     rows = pl.read_csv(file).with_row_index("customer", offset=1)
     rows.write_csv(file)
-    new = pl.concat([rows.tail(1)] * 3).with_columns(customer=pl.Series(["a1", "a2", "a3"]))
-    new = new.with_columns(pl.Series("customer", [9001, 9002, 9003]).cast(pl.String))
+    # The last event was asked about twice, by a client that tried again.
+    keys = pl.Series("customer", [9001, 9002, 9003, 9003]).cast(pl.String)
+    new = pl.concat([rows.tail(1)] * 4).with_columns(keys)
     request = replace(request, extra=store_value(workspace, new))
     result = train(workspace, request, run_id="run_1", pool=pool)
     with workspace.reading() as tx:
         assert data.load_version(tx, workspace.blobs, result.dataset).height == rows.height + 3
+
+
+def test_labels_of_another_target_are_left_out_and_said(
+    workspace: Workspace, pool: StepPool, adult: Make
+) -> None:
+    request = adult(candidates=(CandidateSpec(name="linear"),))
+    rows = pl.read_csv(request.base / "adult.csv")
+    extra = store_value(workspace, rows.tail(5).rename({"income-per-year": "before"}))
+    result = train(workspace, replace(request, extra=extra), run_id="run_1", pool=pool)
+    with workspace.reading() as tx:
+        assert data.load_version(tx, workspace.blobs, result.dataset).height == rows.height
+        said = {step.name: step.output for step in run_steps(tx, "run_1")}
+    assert "they are not of 'income-per-year'" in said["extended"]
 
 
 def test_a_wrong_label_is_left_out_and_said(
