@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
+from functools import lru_cache
 
 import polars as pl
 
@@ -10,7 +12,8 @@ WHOLE = r"^(-?\d+)\.0+$"
 TRUTHS = {"True": "true", "False": "false"}
 
 
-def label_text(label: object) -> str:
+@lru_cache(maxsize=10_000, typed=True)
+def label_text(label: Hashable) -> str:
     """Return the text by which one class label is known.
 
     Examples
