@@ -35,7 +35,7 @@ def project(
 
 
 def rows(count: int = 300) -> str:
-    chance = random.Random(0)  # noqa: S311
+    chance = random.Random(0)
     lines = []
     for _ in range(count):
         a, b = chance.random(), chance.random()

@@ -193,7 +193,7 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
 
 
 def test_fifty_kills_lose_and_double_nothing(site: Site) -> None:
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     killed: Counter[str] = Counter()
     client = threading.Thread(target=site.ask)
     client.start()

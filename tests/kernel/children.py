@@ -1,7 +1,5 @@
 """What tests run in processes of their own, to be killed: ``python children.py NAME ARGUMENTS``."""
 
-# ruff: noqa: S311 - chance need not be secret here
-
 from __future__ import annotations
 
 import os

@@ -7,17 +7,19 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from everfit.errors import Conflict, Invalid, NotFound
 from everfit.kernel import ManualClock, Transaction, Workspace
 from everfit.tracking import (
+    NAME_TAG,
     MetricPoint,
     Run,
     RunStatus,
     Scalar,
     artifacts,
+    delete_tag,
     finish_run,
     get_run,
     list_runs,
@@ -28,6 +30,8 @@ from everfit.tracking import (
     metric_history,
     metrics,
     params,
+    place_of,
+    sample_metric,
     set_tags,
     start_run,
     tags,
@@ -139,8 +143,8 @@ def test_params_never_change(any_workspace: Workspace) -> None:
     with pytest.raises(Conflict) as refused, any_workspace.transaction() as tx:
         log_params(tx, "run_1", {"depth": 8, "criterion": None, "other": 1})
     assert [str(problem) for problem in refused.value.problems] == [
-        "depth: found 8; it is 4 already",
-        'criterion: found null; it is "gini" already',
+        "depth: found '8'; it is '4' already",
+        "criterion: found 'null'; it is 'gini' already",
     ]
     with any_workspace.reading() as tx:
         assert params(tx, "run_1") == {"depth": 4, "criterion": "gini", "seed": 0}
@@ -168,18 +172,18 @@ scalars: st.SearchStrategy[Scalar] = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text(),
+    st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"])),
 )
+keys = st.text("abcXYZ019_-.: ", min_size=1, max_size=5).filter(lambda key: key.strip(".") == key)
 
 
-@given(values=st.dictionaries(st.text(max_size=5), scalars))
-def test_a_param_survives_as_text(values: dict[str, Scalar]) -> None:
-    import json
-
-    from everfit.tracking.service import _param_texts
-
-    texts = _param_texts("run_1", values)
-    assert {key: json.loads(text) for key, text in texts.items()} == values
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(values=st.dictionaries(keys, scalars))
+def test_a_param_comes_back_as_it_was(workspace: Workspace, values: dict[str, Scalar]) -> None:
+    with workspace.transaction() as tx:
+        run = start_run(tx, kind="training", name="bikes")
+        log_params(tx, run.id, values)
+        assert params(tx, run.id) == values
 
 
 @pytest.mark.parametrize("value", [0.1, 1e308, -0.0, 5e-324, math.inf, -math.inf, math.nan])
@@ -205,17 +209,24 @@ def test_the_history_of_a_metric_is_kept_in_order(
     with any_workspace.transaction() as tx:
         log_metrics(tx, "run_1", {"mae": 10.0}, step=1)
         found = [(p.step, p.value) for p in metric_history(tx, "run_1", "mae")]
-        assert found == [(0, 0.0), (1, 1.0), (1, 10.0), (2, 2.0)]
+        assert found == [(0, 0.0), (1, 1.0), (2, 2.0), (1, 10.0)]
         assert metrics(tx, "run_1") == {"mae": 2.0, "rmse": -1.0}
 
 
+def by_time(point: MetricPoint) -> tuple[int, int, float]:
+    return point.at_us, point.step, point.value
+
+
+def by_step(point: MetricPoint) -> tuple[int, int, float]:
+    return point.step, point.at_us, point.value
+
+
 def test_the_latest_value_is_that_of_the_last_step_whatever_the_order(
-    any_workspace: Workspace, clock: ManualClock
+    any_workspace: Workspace,
 ) -> None:
-    now = clock.now()
     random = np.random.default_rng(0)
     points = [
-        MetricPoint(key=key, value=float(step), step=int(step), at=now + timedelta(seconds=int(s)))
+        MetricPoint(key, float(step), int(step), int(s))
         for key in ("a", "b")
         for step, s in random.integers(0, 9, size=(40, 2))
     ]
@@ -226,27 +237,64 @@ def test_the_latest_value_is_that_of_the_last_step_whatever_the_order(
             log_points(tx, "run_1", shuffled[start : start + 7])
         for key in ("a", "b"):
             history = metric_history(tx, "run_1", key)
-            assert {(p.step, p.at) for p in history} == {
-                (p.step, p.at) for p in points if p.key == key
-            }
-            assert metrics(tx, "run_1")[key] == history[-1].value
+            assert history == sorted({p for p in points if p.key == key}, key=by_time)
+            assert metrics(tx, "run_1")[key] == max(history, key=by_step).value
 
 
-def test_a_second_value_at_the_same_step_and_time_replaces_the_first(
-    any_workspace: Workspace,
-) -> None:
+def test_values_at_the_same_step_and_time_are_kept_once_each(any_workspace: Workspace) -> None:
     with any_workspace.transaction() as tx:
         started(tx)
-        log_metrics(tx, "run_1", {"mae": 1.0})
-        log_metrics(tx, "run_1", {"mae": 2.0})
-        assert [point.value for point in metric_history(tx, "run_1", "mae")] == [2.0]
-        assert metrics(tx, "run_1") == {"mae": 2.0}
+        for value in (1.0, 3.0, 2.0, 3.0, math.nan, math.nan):
+            log_metrics(tx, "run_1", {"mae": value})
+        values = [point.value for point in metric_history(tx, "run_1", "mae")]
+        assert np.array_equal(values, [math.nan, 1.0, 2.0, 3.0], equal_nan=True)
+        assert metrics(tx, "run_1") == {"mae": 3.0}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    batches=st.lists(
+        st.lists(
+            st.builds(
+                MetricPoint,
+                st.just("m"),
+                st.sampled_from([0.0, 1.0, math.inf]),
+                st.integers(0, 3),
+                st.integers(0, 3),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        max_size=5,
+    ),
+    page=st.integers(1, 3),
+)
+def test_a_history_is_in_order_of_time_in_whatever_order_it_came(
+    workspace: Workspace, batches: list[list[MetricPoint]], page: int
+) -> None:
+    with workspace.transaction() as tx:
+        run = start_run(tx, kind="training", name="bikes")
+        for batch in batches:
+            log_points(tx, run.id, batch)
+        wanted = sorted({point for batch in batches for point in batch}, key=by_time)
+        found: list[MetricPoint] = []
+        while part := metric_history(
+            tx, run.id, "m", after=place_of(found[-1]) if found else None, limit=page
+        ):
+            found += part
+        assert found == wanted
+        if wanted:
+            assert metrics(tx, run.id)["m"] == max(wanted, key=by_step).value
+        in_steps = sorted(wanted, key=by_step)
+        assert sample_metric(tx, run.id, "m", most=100) == in_steps
+        sampled = sample_metric(tx, run.id, "m", most=2)
+        assert sampled == ([in_steps[0], in_steps[-1]] if len(in_steps) > 1 else in_steps)
 
 
 def test_a_metric_that_is_no_number_is_named_and_nothing_is_kept(any_workspace: Workspace) -> None:
     with any_workspace.transaction() as tx:
         started(tx)
-        with pytest.raises(Invalid, match=r"mae: found '1\.0'; log a number"):
+        with pytest.raises(Invalid, match=r"mae': found '1\.0'; log a number"):
             log_metrics(tx, "run_1", {"r2": 0.5, "mae": "1.0"})  # type: ignore[dict-item]
         assert metrics(tx, "run_1") == {}
 
@@ -257,7 +305,10 @@ def test_a_tag_can_be_set_again(any_workspace: Workspace) -> None:
         set_tags(tx, "run_1", {"team": "bikes", "note": ""})
         set_tags(tx, "run_1", {"team": "trams"})
         set_tags(tx, "run_1", {})
-        assert tags(tx, "run_1") == {"note": "", "team": "trams"}
+        assert tags(tx, "run_1") == {NAME_TAG: "bikes", "note": "", "team": "trams"}
+        delete_tag(tx, "run_1", "note")
+        with pytest.raises(NotFound, match="no tag 'note'"):
+            delete_tag(tx, "run_1", "note")
 
 
 def test_an_artifact_is_found_by_its_name(any_workspace: Workspace) -> None:

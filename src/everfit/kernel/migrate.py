@@ -1,4 +1,8 @@
-"""Numbered migrations, run on start: every room's ``migrations/NNNN_name.sql``, once, in order."""
+"""Numbered migrations, run on start: every room's ``migrations/NNNN_name.sql``, once, in order.
+
+Where the databases need different words, ``NNNN_name.sqlite.sql`` and
+``NNNN_name.postgresql.sql`` stand in its place.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ class Migration:
         return [part.strip() for part in self.sql.split(";") if part.strip()]
 
 
-def known_migrations() -> list[Migration]:
+def known_migrations(dialect: str = "sqlite") -> list[Migration]:
     """Return the migrations of all rooms by number; a number used twice is refused."""
     found = []
     for room in resources.files("everfit").iterdir():
@@ -50,8 +54,9 @@ def known_migrations() -> list[Migration]:
         if not folder.is_dir():
             continue
         for file in folder.iterdir():
-            if file.name.endswith(".sql"):
-                number, _, name = file.name.removesuffix(".sql").partition("_")
+            stem, _, kind = file.name.removesuffix(".sql").partition(".")
+            if file.name.endswith(".sql") and kind in ("", dialect):
+                number, _, name = stem.partition("_")
                 found.append(Migration(number=int(number), name=name, sql=file.read_text()))
     found.sort(key=lambda migration: migration.number)
     numbers = [migration.number for migration in found]
@@ -73,7 +78,7 @@ def migrate(
     Conflict
         If the database was written by a newer Everfit, or a migration changed after it ran.
     """
-    known = known_migrations() if migrations is None else list(migrations)
+    known = known_migrations(engine.dialect.name) if migrations is None else list(migrations)
     with reading(engine) as connection:
         # Nothing to do is the usual case, and must not wait for another process's write.
         if sa.inspect(connection).has_table(applied.name) and not _pending(connection, known):

@@ -30,6 +30,11 @@ class Transaction:
     project: str
     now: datetime
 
+    @property
+    def now_us(self) -> int:
+        """Return the time in microseconds since 1970."""
+        return (self.now - database.EPOCH) // database.MICROSECOND
+
     def record(self, kind: str, subject: str, /, actor: str = "everfit", **data: Any) -> int:
         """Write one ledger event in this transaction and return its number."""
         return ledger.append(
@@ -41,6 +46,10 @@ class Transaction:
             actor=actor,
             data=data,
         )
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """Run a literal statement with ``?`` for its values, or once for each row of a list."""
+        return database.execute(self.connection, statement, values)
 
     def events(
         self, *kinds: str, subject: str | None = None, after: int = 0

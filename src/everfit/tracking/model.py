@@ -1,24 +1,61 @@
-"""What a run is and how its status may change. No I/O."""
+"""What a run and an experiment are, and how their state may change. No I/O."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from everfit.errors import Conflict, Invalid
+from everfit.tracking.filters import Comparison, Order
 
 Scalar = str | int | float | bool | None
 """A parameter's value: what JSON writes without brackets."""
+
+DEFAULT_EXPERIMENT = "0"
+"""The experiment of runs that name none; it is always there."""
+
+NAME_TAG = "mlflow.runName"
+PARENT_TAG = "mlflow.parentRunId"
+"""Tags in which the field's clients look for a run's name and parent; kept equal to the run's."""
 
 
 class RunStatus(StrEnum):
     """Where a run stands."""
 
     RUNNING = "running"
+    SCHEDULED = "scheduled"
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+ENDED = frozenset({RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class Stage(StrEnum):
+    """Whether a run or an experiment is shown, or was deleted and can be restored."""
+
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A named group of runs.
+
+    ``location`` is where clients put its artifacts, if not into Everfit's own tree.
+    """
+
+    id: str
+    name: str
+    stage: Stage
+    created_at: datetime
+    updated_at: datetime
+    location: str | None = None
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,28 +63,68 @@ class Run:
     """One execution of something (``kind``: training, evaluation, …), perhaps inside a parent."""
 
     id: str
+    experiment: str = DEFAULT_EXPERIMENT
     kind: str
     name: str
     status: RunStatus
+    stage: Stage = Stage.ACTIVE
+    actor: str
     started_at: datetime
     finished_at: datetime | None = None
+    deleted_at: datetime | None = None
     parent: str | None = None
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricPoint:
-    """One value of a metric. NaN and infinities are values like any other."""
+class MetricPoint(NamedTuple):
+    """One value of a metric. NaN and infinities are values like any other.
+
+    ``at_us`` is its time in microseconds since 1970: a number and not a ``datetime``, for they
+    come by the hundred thousand a second.
+    """
 
     key: str
     value: float
     step: int
-    at: datetime
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunData:
+    """A run with what it logged: latest point of each metric, parameters as texts, tags."""
+
+    run: Run
+    metrics: tuple[MetricPoint, ...]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSearch:
+    """Which runs are asked for: where, by which clauses, in which order, and which part of them."""
+
+    experiments: Sequence[str]
+    stages: Sequence[Stage] = (Stage.ACTIVE,)
+    clauses: Sequence[Comparison] = ()
+    orders: Sequence[Order] = ()
+    limit: int = 1_000
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentSearch:
+    """Which experiments are asked for: by which clauses, in which order, and which part of them."""
+
+    stages: Sequence[Stage] = (Stage.ACTIVE,)
+    clauses: Sequence[Comparison] = ()
+    orders: Sequence[Order] = ()
+    limit: int = 1_000
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A named blob of a run: its digest, size in bytes and media type."""
+    """A named blob: its digest, size in bytes and media type."""
 
     name: str
     digest: str
@@ -77,12 +154,12 @@ def finish(run: Run, status: RunStatus, *, at: datetime, error: str | None) -> R
     Conflict
         If the run has already ended in another way.
     """
-    if status is RunStatus.RUNNING:
+    if status not in ENDED:
         raise Invalid(
-            f"run {run.id} cannot be finished as 'running'",
+            f"run {run.id} cannot be finished as '{status}'",
             hint="Finish it as finished, failed or cancelled.",
         )
-    if run.status is RunStatus.RUNNING:
+    if run.status not in ENDED:
         return replace(run, status=status, finished_at=at, error=error)
     if run.status is not status:
         raise Conflict(
@@ -91,3 +168,18 @@ def finish(run: Run, status: RunStatus, *, at: datetime, error: str | None) -> R
             run=run.id,
         )
     return run
+
+
+def artifact_folder(run: Run) -> str:
+    """Return the path of the run's artifacts in the project's tree of files."""
+    return f"{run.experiment}/{run.id}/artifacts"
+
+
+def later(one: MetricPoint, other: MetricPoint) -> bool:
+    """Return whether ``one`` counts as later: by step, then time, then value (NaN as 0)."""
+    return _order(one) > _order(other)
+
+
+def _order(point: MetricPoint) -> tuple[int, int, float]:
+    # NaN is the only value that differs from itself.
+    return point.step, point.at_us, point.value if point.value == point.value else 0.0

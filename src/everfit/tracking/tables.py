@@ -24,63 +24,114 @@ class Double(sa.types.TypeDecorator[float]):
         return math.nan if value is None else value
 
 
-runs = sa.Table(
-    "tracking_runs",
+def _number() -> sa.Column[int]:
+    """Return the key that a row is given when it is added: small, and in the order of adding."""
+    kind = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    return sa.Column("number", kind, sa.Identity(), primary_key=True)
+
+
+experiments = sa.Table(
+    "tracking_experiments",
     metadata,
     sa.Column("project", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("location", sa.Text),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+sa.Index("tracking_experiments_by_name", experiments.c.project, experiments.c.name, unique=True)
+experiment_tags = sa.Table(
+    "tracking_experiment_tags",
+    metadata,
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("experiment", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+runs = sa.Table(
+    "tracking_runs",
+    metadata,
+    _number(),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("experiment", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
     sa.Column("started_at", Moment, nullable=False),
     sa.Column("finished_at", Moment),
+    sa.Column("deleted_at", Moment),
     sa.Column("parent", sa.Text),
     sa.Column("error", sa.Text),
 )
-sa.Index("tracking_runs_by_start", runs.c.project, runs.c.started_at)
+sa.Index("tracking_runs_by_id", runs.c.project, runs.c.id, unique=True)
+sa.Index("tracking_runs_by_kind", runs.c.project, runs.c.kind, runs.c.started_at)
+sa.Index(
+    "tracking_runs_by_experiment",
+    *runs.c["project", "experiment", "stage", "started_at", "id"],
+)
+# Rows of a run name it by its number: a text of 26 characters in ten million rows, and in their
+# indexes, is most of the database.
 params = sa.Table(
     "tracking_params",
     metadata,
-    sa.Column("project", sa.Text, primary_key=True),
-    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),  # JSON, so that null is a value too
-)
-metrics = sa.Table(
-    "tracking_metrics",
-    metadata,
-    sa.Column("project", sa.Text, primary_key=True),
-    sa.Column("run", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("at", Moment, primary_key=True, autoincrement=False),
-    sa.Column("value", Double),
-)
-# Kept beside the history: a table of runs must not read a million points to show the last ones.
-latest_metrics = sa.Table(
-    "tracking_latest_metrics",
-    metadata,
-    sa.Column("project", sa.Text, primary_key=True),
-    sa.Column("run", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("step", sa.BigInteger, nullable=False),
-    sa.Column("at", Moment, nullable=False),
-    sa.Column("value", Double),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # text, or json where it was no text
+    sqlite_with_rowid=False,
 )
 tags = sa.Table(
     "tracking_tags",
     metadata,
-    sa.Column("project", sa.Text, primary_key=True),
-    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
 )
+for _table in (params, tags):
+    # Postgres refuses to index a text of thousands of characters: only its beginning is.
+    _start = sa.func.substr(_table.c.value, sa.text("1"), sa.text("200"))
+    sa.Index(f"{_table.name}_by_value", _table.c.key, _start, _table.c.run)
+# One row per metric of a run, with its latest value: a table of runs must not read a million
+# points to show the last ones. `ordered` says that the points' order by step is that by time.
+series = sa.Table(
+    "tracking_series",
+    metadata,
+    _number(),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("value", Double),
+    sa.Column("ordered", sa.SmallInteger, nullable=False),
+)
+sa.Index("tracking_series_by_run", series.c.run, series.c.key, unique=True)
+sa.Index("tracking_series_by_value", series.c.key, series.c.value, series.c.run)
+# The value belongs to the key: the same step and time may have several, and one that is sent
+# twice is one. NaN, which no key may hold, is `missing` with the value 0.
+points = sa.Table(
+    "tracking_points",
+    metadata,
+    sa.Column("series", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.Double, primary_key=True, autoincrement=False),
+    sa.Column("missing", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+# One tree of files: a run's lie below EXPERIMENT/RUN/artifacts. Paths are ordered byte by byte on
+# every database: what lies below a folder is a range.
+_Path = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 artifacts = sa.Table(
     "tracking_artifacts",
     metadata,
     sa.Column("project", sa.Text, primary_key=True),
-    sa.Column("run", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("path", _Path, primary_key=True),
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("media", sa.Text, nullable=False),

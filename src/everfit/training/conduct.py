@@ -22,6 +22,7 @@ from everfit.tracking import (
     Scalar,
     artifacts,
     capture_code,
+    experiment_named,
     finish_run,
     log_artifact,
     log_metrics,
@@ -77,7 +78,8 @@ def train(
     """
     code = capture_code(request.base)
     with workspace.transaction() as tx:
-        run = start_run(tx, kind=KIND, name=request.model, run_id=run_id)
+        experiment = experiment_named(tx, request.model).id
+        run = start_run(tx, kind=KIND, name=request.model, run_id=run_id, experiment=experiment)
         if run.status is RunStatus.FINISHED:
             return result_of(workspace, tx, request.model, run.id)
         log_params(tx, run_id, _asked(request))

@@ -9,7 +9,7 @@ import polars as pl
 
 from everfit.data import Schema
 from everfit.kernel import Workspace
-from everfit.tracking import RunStatus, finish_run, start_run
+from everfit.tracking import RunStatus, experiment_named, finish_run, start_run
 from everfit.training.conduct import planned
 from everfit.training.engine import execute, load_value
 from everfit.training.model import TrainingRequest
@@ -37,7 +37,8 @@ def collect_history(
     plan = planned(workspace, replace(request, as_of=None, extra=None, expectations=()), run_id)
     calls = _needed(plan.data_calls(), {plan.ready, "schema"})
     with workspace.transaction() as tx:
-        run = start_run(tx, kind=KIND, name=request.model, run_id=run_id)
+        experiment = experiment_named(tx, request.model).id
+        run = start_run(tx, kind=KIND, name=request.model, run_id=run_id, experiment=experiment)
     made = execute(workspace, run.id, calls, pool=pool, progress=progress)
     with workspace.transaction() as tx:
         finish_run(tx, run.id, RunStatus.FINISHED)

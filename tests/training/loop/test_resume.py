@@ -72,7 +72,13 @@ def test_a_training_killed_twice_goes_on_where_it_was(
         kinds = [event.kind for event in tx.events()]
     assert all(steps[name].cached for name in late)
     assert [version.number for version in versions] == [1]
-    assert kinds == ["run-started", "dataset-stored", "version-registered", "run-finished"]
+    assert kinds == [
+        "experiment-created",
+        "run-started",
+        "dataset-stored",
+        "version-registered",
+        "run-finished",
+    ]
     # What the killed attempts had done belongs to this run's account.
     assert result.metrics["cpu_seconds"] >= result.leaderboard[0].cpu_seconds > 0
 

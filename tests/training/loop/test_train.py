@@ -74,7 +74,13 @@ def test_the_evidence_is_on_record(any_workspace: Workspace, pool: StepPool, bik
     assert artifacts["model.everfit"].digest == result.version.package
     assert rows.height == 2_000
     assert result.version.dataset == result.dataset
-    assert kinds == ["run-started", "dataset-stored", "version-registered", "run-finished"]
+    assert kinds == [
+        "experiment-created",
+        "run-started",
+        "dataset-stored",
+        "version-registered",
+        "run-finished",
+    ]
 
 
 def test_the_same_run_again_gives_the_same_result_and_makes_nothing(

@@ -1,0 +1,124 @@
+"""The tree of files that runs leave behind, and the code and environment of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import PurePosixPath
+
+from everfit.errors import Invalid, NotFound
+from everfit.kernel import Blobs, Transaction, canonical_json
+from everfit.tracking.capture import CodeState, environment_lock
+from everfit.tracking.model import Artifact, artifact_folder
+from everfit.tracking.service.runs import get_run
+from everfit.tracking.store import artifacts as store
+
+PATH_LENGTH = 1_000
+
+
+def put_file(tx: Transaction, path: str, digest: str, *, bytes: int, media: str) -> Artifact:
+    """Name a stored blob as the file ``path`` of the tree, replacing the one that is there.
+
+    Raises
+    ------
+    Invalid
+        If the path could leave the folder it is downloaded to.
+    """
+    check_path(path)
+    artifact = Artifact(name=path, digest=digest, bytes=bytes, media=media, at=tx.now)
+    store.put_artifact(tx, artifact)
+    return artifact
+
+
+def get_file(tx: Transaction, path: str) -> Artifact:
+    """Return one file of the tree; raises NotFound, Invalid."""
+    check_path(path)
+    found = store.get_artifact(tx, path)
+    if found is None:
+        raise NotFound(
+            f"no file {path!r} among the artifacts of project {tx.project!r}",
+            hint="List the folder it should lie in.",
+            path=path,
+        )
+    return found
+
+
+def files_below(tx: Transaction, folder: str) -> list[Artifact]:
+    """Return every file below a folder of the tree by path; raises Invalid."""
+    if folder:
+        check_path(folder)
+    return store.artifacts_below(tx, folder)
+
+
+def delete_files(tx: Transaction, path: str) -> int:
+    """Forget a file, or every file below a folder, and return how many; raises Invalid."""
+    check_path(path)
+    gone = store.delete_artifacts(tx, path)
+    if gone:
+        tx.record("artifacts-deleted", path, files=gone)
+    return gone
+
+
+def log_artifact(
+    tx: Transaction, run_id: str, name: str, digest: str, *, bytes: int, media: str
+) -> None:
+    """Name a stored blob as an artifact of the run, replacing the one of the same name.
+
+    Raises
+    ------
+    NotFound, Invalid
+        If there is no such run, or the name could leave the folder it is downloaded to.
+    """
+    check_path(name)
+    folder = artifact_folder(get_run(tx, run_id))
+    put_file(tx, f"{folder}/{name}", digest, bytes=bytes, media=media)
+
+
+def artifacts(tx: Transaction, run_id: str) -> dict[str, Artifact]:
+    """Return the artifacts of a run by name; raises NotFound."""
+    folder = artifact_folder(get_run(tx, run_id))
+    found = {}
+    for artifact in store.artifacts_below(tx, folder):
+        name = artifact.name.removeprefix(f"{folder}/")
+        found[name] = replace(artifact, name=name)
+    return found
+
+
+def record_provenance(tx: Transaction, blobs: Blobs, run_id: str, code: CodeState) -> None:
+    """Record code and environment as artifacts of the run.
+
+    Artifacts: ``environment.txt``, ``code.json`` and what the commit alone does not give back:
+    ``code.patch`` where tracked files were changed, ``code.zip`` of the others.
+    """
+    described = {
+        name: value for name, value in asdict(code).items() if name not in ("diff", "archive")
+    }
+    files = {
+        "environment.txt": (environment_lock().encode(), "text/plain"),
+        "code.json": (canonical_json(described).encode(), "application/json"),
+    }
+    if code.diff:
+        files["code.patch"] = (code.diff, "text/x-diff")
+    if code.archive:
+        files["code.zip"] = (code.archive, "application/zip")
+    for name, (content, media) in files.items():
+        digest = blobs.put(content)
+        log_artifact(tx, run_id, name, digest, bytes=len(content), media=media)
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that could lead out of the folder it is downloaded to.
+
+    Raises
+    ------
+    Invalid
+        If it is empty, absolute, too long, or has a part ``..``, a backslash or a NUL.
+    """
+    parts = path.split("/")
+    unsafe = any(part in ("", ".", "..") for part in parts) or "\\" in path or "\0" in path
+    drive = len(parts[0]) > 1 and parts[0][1] == ":"
+    if unsafe or drive or len(path) > PATH_LENGTH or PurePosixPath(path).is_absolute():
+        raise Invalid(
+            f"{path[:200]!r} is no artifact name",
+            hint=f"Use a relative path of up to {PATH_LENGTH} characters with forward slashes and "
+            "without '..', such as 'plots/roc.svg'.",
+        )

@@ -1,0 +1,1 @@
+"""Rows of tracking: the only modules of this room that speak SQL."""

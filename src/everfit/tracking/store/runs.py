@@ -1,0 +1,109 @@
+"""Rows of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from everfit.errors import NotFound
+from everfit.kernel import Transaction, insert_if_absent, locked_rows
+from everfit.tracking.model import Run, RunStatus, Stage
+from everfit.tracking.tables import runs
+
+_COLUMNS = [runs.c[field.name] for field in fields(Run)]
+CHUNK = 5_000
+
+
+def insert_run(tx: Transaction, run: Run) -> int | None:
+    """Add ``run`` and return its number, or None where its id is taken."""
+    row = {"project": tx.project, **asdict(run)}
+    statement = insert_if_absent(tx.connection, runs).returning(runs.c.number)
+    number: int | None = tx.connection.execute(statement, row).scalar_one_or_none()
+    return number
+
+
+def update_run(tx: Transaction, run: Run) -> None:
+    """Write what may change of a run. The caller holds its row (``get_run(lock=True)``)."""
+    changing = ("name", "status", "stage", "finished_at", "deleted_at", "error")
+    changed = {name: getattr(run, name) for name in changing}
+    tx.connection.execute(sa.update(runs).where(*_is(tx, run.id)).values(**changed))
+
+
+def get_run(tx: Transaction, run_id: str, *, lock: bool = False) -> Run:
+    """Return one run; with ``lock`` no other transaction can change it before this one ends.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    """
+    query = sa.select(*_COLUMNS).where(*_is(tx, run_id))
+    if lock:
+        query = locked_rows(tx.connection, query)
+    row = tx.connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise absent(tx, run_id)
+    return _run(row)
+
+
+def find(tx: Transaction, run_id: str) -> tuple[int, Stage] | None:
+    """Return the number and the stage of a run, or None: what every line that is logged asks."""
+    row = tx.execute(
+        "SELECT number, stage FROM tracking_runs WHERE project = ? AND id = ?",
+        (tx.project, run_id),
+    ).one_or_none()
+    return None if row is None else (row[0], Stage(row[1]))
+
+
+def absent(tx: Transaction, run_id: str) -> NotFound:
+    """Return the error of a run that is not there."""
+    return NotFound(
+        f"no run {run_id!r} in project {tx.project!r}",
+        hint="List the runs of this project, or start the run first.",
+        run=run_id,
+    )
+
+
+def list_runs(tx: Transaction, *, kind: str | None, limit: int) -> list[Run]:
+    """Return the newest runs that are not deleted first."""
+    query = sa.select(*_COLUMNS).where(runs.c.project == tx.project, runs.c.stage == Stage.ACTIVE)
+    if kind is not None:
+        query = query.where(runs.c.kind == kind)
+    query = query.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
+    return [_run(row) for row in tx.connection.execute(query).mappings()]
+
+
+def runs_by_number(tx: Transaction, numbers: Sequence[int]) -> dict[int, Run]:
+    """Return the runs of these numbers."""
+    found = {}
+    for part in chunks(numbers):
+        query = sa.select(runs.c.number, *_COLUMNS).where(runs.c.number.in_(part))
+        for row in tx.connection.execute(query).mappings():
+            found[row["number"]] = _run({k: v for k, v in row.items() if k != "number"})
+    return found
+
+
+def runs_of_experiment(tx: Transaction, experiment: str) -> list[Run]:
+    """Return every run of an experiment, deleted ones too, and hold them."""
+    query = sa.select(*_COLUMNS).where(
+        runs.c.project == tx.project, runs.c.experiment == experiment
+    )
+    query = locked_rows(tx.connection, query.order_by(runs.c.number))
+    return [_run(row) for row in tx.connection.execute(query).mappings()]
+
+
+def chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield ``numbers`` in parts that fit into one statement."""
+    for start in range(0, len(numbers), CHUNK):
+        yield numbers[start : start + CHUNK]
+
+
+def _is(tx: Transaction, run_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return runs.c.project == tx.project, runs.c.id == run_id
+
+
+def _run(row: Any) -> Run:
+    return Run(**{**row, "status": RunStatus(row["status"]), "stage": Stage(row["stage"])})
