@@ -1,0 +1,127 @@
+"""From a request in MLflow's words to the answer: decode, call the handler, encode.
+
+Handlers are plain functions of a ``Call`` and a request, and know neither HTTP nor threads: the
+server runs them in its group commit, the plug-in of MLflow's own client in the client's process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_origin, get_type_hints
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from everfit.errors import Invalid
+from everfit.kernel import Blobs, Transaction
+
+Handler = Callable[[Any, Any], Any]
+MAX_BODY_BYTES = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """How artifacts are addressed by those who ask: over HTTP, or in this process."""
+
+    blobs: Blobs
+    artifact_scheme: str = "mlflow-artifacts:"
+
+    def artifact_uri(self, path: str) -> str:
+        """Return the URI of a path in the tree of artifacts."""
+        return f"{self.artifact_scheme}/{path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request as its handler sees it: the transaction it happens in, and where blobs lie."""
+
+    tx: Transaction
+    api: Api
+
+    @property
+    def blobs(self) -> Blobs:
+        """Return the blobs of this installation."""
+        return self.api.blobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request as it came: what stands in its path, its query and its body."""
+
+    path_values: Mapping[str, str]
+    query: str = ""
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A handler with the type of its request, and whether it writes."""
+
+    handler: Handler
+    request: type[Any]
+    writes: bool
+
+    def decode(self, request: Request) -> Any:
+        """Return the request's message.
+
+        Raises
+        ------
+        Invalid
+            If it is no JSON, lacks something, or holds something of another kind.
+        """
+        fields = _fields(self.request)
+        try:
+            if not request.path_values and request.body and not request.query:
+                return msgspec.json.decode(request.body, type=self.request, strict=False)
+            values = _values(fields, request)
+            return msgspec.convert(values, self.request, strict=False)
+        except msgspec.MsgspecError as error:
+            raise Invalid(
+                f"the request of {self.handler.__name__} cannot be read: {error}",
+                hint="Send what MLflow's client sends: see the REST reference of MLflow.",
+            ) from error
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise Invalid(
+                f"the request of {self.handler.__name__} is no JSON: {error}",
+                hint="Send JSON in UTF-8, not nested a thousand levels deep.",
+            ) from error
+
+
+def read(handler: Handler) -> Endpoint:
+    """Return the endpoint of a handler that only reads."""
+    return Endpoint(handler, _request_type(handler), writes=False)
+
+
+def write(handler: Handler) -> Endpoint:
+    """Return the endpoint of a handler that writes."""
+    return Endpoint(handler, _request_type(handler), writes=True)
+
+
+def _request_type(handler: Handler) -> type[Any]:
+    hints = get_type_hints(handler)
+    kind: type[Any] = hints[handler.__code__.co_varnames[1]]
+    return kind
+
+
+def _fields(kind: type[Any]) -> dict[str, bool]:
+    """Return the names of the fields, and whether each is a list."""
+    return {
+        field.encode_name: get_origin(field.type) is list for field in msgspec.structs.fields(kind)
+    }
+
+
+def _values(fields: Mapping[str, bool], request: Request) -> dict[str, Any]:
+    """Return the values of body, query and path together; a path cannot be contradicted."""
+    values: dict[str, Any] = {}
+    if request.body:
+        content = msgspec.json.decode(request.body)
+        if not isinstance(content, dict):
+            raise msgspec.ValidationError(f"expected an object, got {type(content).__name__}")
+        values |= content
+    for name, value in parse_qsl(request.query, keep_blank_values=True):
+        if fields.get(name):
+            values.setdefault(name, []).append(value)
+        else:
+            values[name] = value
+    return values | dict(request.path_values)

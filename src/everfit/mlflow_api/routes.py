@@ -1,0 +1,57 @@
+"""Every call of MLflow's that is answered: method, path, handler, and whether it writes.
+
+``docs/mlflow.md`` is made of this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from everfit.mlflow_api import experiments, logged, runs
+from everfit.mlflow_api.dispatch import Endpoint, read, write
+
+PREFIXES = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
+PREFIXES_3 = ("/api/3.0/mlflow", "/ajax-api/3.0/mlflow")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One call: its method, its path below the prefixes, and its endpoint."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    prefixes: tuple[str, ...] = PREFIXES
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the whole paths at which the call is answered."""
+        return [prefix + self.path for prefix in self.prefixes]
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/experiments/create", write(experiments.create)),
+    Route("GET", "/experiments/get", read(experiments.get)),
+    Route("GET", "/experiments/get-by-name", read(experiments.get_by_name)),
+    Route("POST", "/experiments/search", read(experiments.search)),
+    Route("GET", "/experiments/search", read(experiments.search)),
+    Route("POST", "/experiments/update", write(experiments.update)),
+    Route("POST", "/experiments/delete", write(experiments.delete)),
+    Route("POST", "/experiments/restore", write(experiments.restore)),
+    Route("POST", "/experiments/set-experiment-tag", write(experiments.set_tag)),
+    Route("POST", "/experiments/delete-experiment-tag", write(experiments.delete_tag)),
+    Route("POST", "/runs/create", write(runs.create)),
+    Route("GET", "/runs/get", read(runs.get)),
+    Route("POST", "/runs/search", read(runs.search)),
+    Route("POST", "/runs/update", write(runs.update)),
+    Route("POST", "/runs/delete", write(runs.delete)),
+    Route("POST", "/runs/restore", write(runs.restore)),
+    Route("POST", "/runs/log-metric", write(logged.log_metric)),
+    Route("POST", "/runs/log-parameter", write(logged.log_param)),
+    Route("POST", "/runs/log-batch", write(logged.log_batch)),
+    Route("POST", "/runs/set-tag", write(logged.set_tag)),
+    Route("POST", "/runs/delete-tag", write(logged.delete_tag_of_run)),
+    Route("GET", "/metrics/get-history", read(logged.get_history)),
+    Route("GET", "/metrics/get-history-bulk", read(logged.get_bulk)),
+    Route("GET", "/metrics/get-history-bulk-interval", read(logged.get_interval)),
+)

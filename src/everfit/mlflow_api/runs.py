@@ -1,0 +1,194 @@
+"""Runs: made, changed, found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from everfit.errors import Invalid
+from everfit.mlflow_api import wire
+from everfit.mlflow_api.dispatch import Call
+from everfit.mlflow_api.values import (
+    limit_of,
+    metric,
+    milliseconds,
+    moment,
+    offset_of,
+    page_token,
+    run_status,
+    stages,
+    status_name,
+    tag_list,
+    tag_values,
+)
+from everfit.mlflow_api.wire import Message, Nothing, Tag
+from everfit.tracking import (
+    Experiment,
+    Run,
+    RunData,
+    RunSearch,
+    artifact_folder,
+    create_run,
+    delete_run,
+    get_experiment,
+    get_run_data,
+    restore_run,
+    search_runs,
+    update_run,
+)
+from everfit.tracking.filters import RUNS, parse_filter, parse_order
+
+MOST_RESULTS = 50_000
+MOST_EXPERIMENTS = 10_000
+
+
+class Create(Message):
+    """Start a run."""
+
+    experiment_id: str = "0"
+    user_id: str = ""
+    run_name: str = ""
+    start_time: int | None = None
+    tags: list[Tag] = []
+
+
+class Named(Message):
+    """A request about the run of an id."""
+
+    run_id: str = ""
+    run_uuid: str = ""
+
+    def id(self) -> str:
+        """Return the run's id; raises Invalid where there is none."""
+        return run_id_of(self.run_id, self.run_uuid)
+
+
+class Update(Named):
+    """Change a run's state, end or name."""
+
+    status: str | None = None
+    end_time: int | None = None
+    run_name: str = ""
+
+
+class Search(Message):
+    """Ask for runs that fit a filter."""
+
+    experiment_ids: list[str] = []
+    filter: str | None = None
+    run_view_type: str | None = None
+    max_results: int | None = None
+    order_by: list[str] = []
+    page_token: str | None = None
+
+
+def run_id_of(run_id: str, run_uuid: str) -> str:
+    """Return the one of the two that was sent; raises Invalid where none was."""
+    found = run_id or run_uuid
+    if not found:
+        raise Invalid(
+            "Missing value for required parameter 'run_id'", hint="Say which run is meant."
+        )
+    return found
+
+
+def run_info(call: Call, run: Run, experiments: Mapping[str, Experiment]) -> wire.RunInfo:
+    """Return a run as it is answered, without what it logged."""
+    location = experiments[run.experiment].location
+    own = call.api.artifact_uri(artifact_folder(run))
+    return wire.RunInfo(
+        run_id=run.id,
+        run_uuid=run.id,
+        run_name=run.name,
+        experiment_id=run.experiment,
+        user_id=run.actor,
+        status=status_name(run.status),
+        start_time=milliseconds(run.started_at),
+        end_time=None if run.finished_at is None else milliseconds(run.finished_at),
+        artifact_uri=f"{location.rstrip('/')}/{run.id}/artifacts" if location else own,
+        lifecycle_stage=run.stage,
+    )
+
+
+def run_messages(call: Call, found: Sequence[RunData]) -> list[wire.Run]:
+    """Return runs as they are answered."""
+    ids = {data.run.experiment for data in found}
+    experiments = {id: get_experiment(call.tx, id) for id in ids}
+    return [
+        wire.Run(
+            info=run_info(call, data.run, experiments),
+            data=wire.RunData(
+                metrics=[metric(point) for point in data.metrics],
+                params=tag_list(data.params),
+                tags=tag_list(data.tags),
+            ),
+            inputs=wire.RunInputs(),
+        )
+        for data in found
+    ]
+
+
+def create(call: Call, request: Create) -> dict[str, wire.Run]:
+    """Start a run."""
+    started = request.start_time
+    run = create_run(
+        call.tx,
+        request.experiment_id or "0",
+        name=request.run_name or None,
+        actor=request.user_id,
+        started_at=moment(started, "start_time") if started else None,
+        tags=tag_values(request.tags),
+    )
+    return {"run": run_messages(call, [get_run_data(call.tx, run.id)])[0]}
+
+
+def get(call: Call, request: Named) -> dict[str, wire.Run]:
+    """Return one run with what it logged."""
+    return {"run": run_messages(call, [get_run_data(call.tx, request.id())])[0]}
+
+
+def update(call: Call, request: Update) -> dict[str, wire.RunInfo]:
+    """Change a run's state, end or name."""
+    ended = request.end_time
+    run = update_run(
+        call.tx,
+        request.id(),
+        status=None if request.status is None else run_status(request.status),
+        finished_at=None if ended is None else moment(ended, "end_time"),
+        name=request.run_name or None,
+    )
+    experiments = {run.experiment: get_experiment(call.tx, run.experiment)}
+    return {"run_info": run_info(call, run, experiments)}
+
+
+def delete(call: Call, request: Named) -> Nothing:
+    """Hide a run."""
+    delete_run(call.tx, request.id())
+    return {}
+
+
+def restore(call: Call, request: Named) -> Nothing:
+    """Show a run again."""
+    restore_run(call.tx, request.id())
+    return {}
+
+
+def search(call: Call, request: Search) -> dict[str, object]:
+    """Return the runs that fit, page by page."""
+    if len(request.experiment_ids) > MOST_EXPERIMENTS:
+        raise Invalid(
+            f"{len(request.experiment_ids):,} experiments are searched at once",
+            hint=f"Search at most {MOST_EXPERIMENTS:,} at once.",
+        )
+    asked = RunSearch(
+        experiments=request.experiment_ids,
+        stages=stages(request.run_view_type),
+        clauses=parse_filter(request.filter, RUNS),
+        orders=parse_order(request.order_by, RUNS),
+        limit=limit_of(request.max_results, default=1_000, most=MOST_RESULTS),
+        offset=offset_of(request.page_token),
+    )
+    found, more = search_runs(call.tx, asked)
+    answer: dict[str, object] = {"runs": run_messages(call, found)}
+    if more:
+        answer["next_page_token"] = page_token(offset=asked.offset + asked.limit)
+    return answer

@@ -1,0 +1,148 @@
+"""Values of the two worlds: times, statuses, metrics, page tokens."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from everfit.errors import Invalid
+from everfit.mlflow_api.wire import Metric, Tag
+from everfit.tracking import MetricPoint, RunStatus, Stage
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+_STATUSES = {
+    "RUNNING": RunStatus.RUNNING,
+    "SCHEDULED": RunStatus.SCHEDULED,
+    "FINISHED": RunStatus.FINISHED,
+    "FAILED": RunStatus.FAILED,
+    "KILLED": RunStatus.CANCELLED,
+}
+_NAMES = {status: name for name, status in _STATUSES.items()}
+_VIEWS = {
+    "ACTIVE_ONLY": (Stage.ACTIVE,),
+    "DELETED_ONLY": (Stage.DELETED,),
+    "ALL": (Stage.ACTIVE, Stage.DELETED),
+}
+# What JSON has no number for; any writing of it is understood.
+_TEXTS = {math.inf: "Infinity", -math.inf: "-Infinity"}
+
+
+def moment(milliseconds: int, what: str) -> datetime:
+    """Return the time of so many milliseconds since 1970; raises Invalid outside of years."""
+    try:
+        return EPOCH + milliseconds * MILLISECOND
+    except OverflowError:
+        raise Invalid(
+            f"{what} is {milliseconds}, which is no time",
+            hint="Send milliseconds since 1970, as MLflow's client does.",
+        ) from None
+
+
+def milliseconds(at: datetime) -> int:
+    """Return a time as milliseconds since 1970."""
+    return (at - EPOCH) // MILLISECOND
+
+
+def run_status(name: str) -> RunStatus:
+    """Return the status of that name; raises Invalid."""
+    if name not in _STATUSES:
+        raise Invalid(f"{name!r} is no status of a run", hint=f"Use one of {', '.join(_STATUSES)}.")
+    return _STATUSES[name]
+
+
+def status_name(status: RunStatus) -> str:
+    """Return a status as MLflow calls it."""
+    return _NAMES[status]
+
+
+def stages(view: str | None) -> tuple[Stage, ...]:
+    """Return the stages that a view shows; raises Invalid."""
+    if view is None:
+        return _VIEWS["ACTIVE_ONLY"]
+    if view not in _VIEWS:
+        raise Invalid(f"{view!r} is no view", hint=f"Use one of {', '.join(_VIEWS)}.")
+    return _VIEWS[view]
+
+
+def point(metric: Metric) -> MetricPoint:
+    """Return the point that a metric of a request is; raises Invalid."""
+    value = metric.value
+    if not isinstance(value, float):
+        value = _number(metric.key, value)
+    return MetricPoint(metric.key, value, metric.step or 0, (metric.timestamp or 0) * 1000)
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise Invalid(
+            f"metric {key!r} has the value {text[:100]!r}",
+            hint="Send a number, or one of the texts NaN, Infinity and -Infinity.",
+        ) from None
+
+
+def metric(point: MetricPoint) -> Metric:
+    """Return a point as it is answered."""
+    key, value, step, at_us = point
+    # NaN is the only value that differs from itself.
+    written: float | str = "NaN" if value != value else _TEXTS.get(value, value)
+    return Metric(key=key, value=written, timestamp=at_us // 1000, step=step)
+
+
+def tag_list(values: Mapping[str, str]) -> list[Tag]:
+    """Return texts by key as they are answered."""
+    return [Tag(key=key, value=value) for key, value in values.items()]
+
+
+def tag_values(tags: Iterable[Tag]) -> dict[str, str]:
+    """Return the texts of a request by key; of two with one key, the later."""
+    return {tag.key: tag.value for tag in tags}
+
+
+def page_token(**place: object) -> str:
+    """Return a text that leads to the next page, for ``page_place``."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
+
+
+def page_place(token: str | None, kind: type[msgspec.Struct]) -> msgspec.Struct | None:
+    """Return the place that a token leads to, as ``kind``; raises Invalid."""
+    if not token:
+        return None
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(token), type=kind)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Invalid(
+            f"{token[:100]!r} is no page token",
+            hint="Send the token of the page before, or none for the first page.",
+        ) from error
+
+
+class Offset(msgspec.Struct, forbid_unknown_fields=True):
+    """The place of a page that is so many entries behind the first."""
+
+    offset: int = 0
+
+
+def offset_of(token: str | None) -> int:
+    """Return how many entries lie before the page of ``token``; raises Invalid."""
+    place = page_place(token, Offset)
+    offset = place.offset if isinstance(place, Offset) else 0
+    if not 0 <= offset < 2**62:
+        raise Invalid(f"a page cannot begin at {offset}", hint="Send the token of the page before.")
+    return offset
+
+
+def limit_of(wanted: int | None, *, default: int, most: int) -> int:
+    """Return how many entries a page has; raises Invalid where it is out of bounds."""
+    limit = default if wanted is None else wanted
+    if not 1 <= limit <= most:
+        raise Invalid(
+            f"max_results is {limit}", hint=f"Ask for 1 to {most:,} at once, and for more by pages."
+        )
+    return limit
