@@ -20,6 +20,7 @@ LONG_FILES: dict[str, str] = {}  # path -> why
 LONG_FUNCTIONS: dict[str, str] = {}
 # Where a broad `except` may stand: the server's last resort, the worker loop, the plug-in loader.
 BROAD: dict[str, str] = {
+    "kernel/committer.py": "a work can raise anything; whoever submitted it gets it",
     "kernel/worker.py": "the worker loop records the error of a job and goes on",
     "serving/app.py": "the server's last resort",
     "serving/process.py": "a refresh that failed is logged; the next one comes in half a second",

@@ -16,7 +16,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from everfit.kernel import Journal, Lease, Worker, Workspace, load_settings, open_workspace
+from everfit.kernel import (
+    Committer,
+    Journal,
+    Lease,
+    Transaction,
+    Worker,
+    Workspace,
+    load_settings,
+    open_workspace,
+)
 
 
 def opened(folder: str, url: str) -> Workspace:
@@ -114,6 +123,43 @@ def _run_appends(folder: Path, number: int) -> None:
         thread.join()
 
 
+def submit(folder: str, url: str, seed: str, kills: str) -> None:
+    """Submit works from four threads and kill the process once some were answered, ``kills``
+    times; ``acknowledged`` says which.
+    """
+    chance = random.Random(int(seed))
+    acknowledged = Path(folder) / "acknowledged"
+    acknowledged.touch()
+    for number in range(int(kills)):
+        enough = acknowledged.stat().st_size + 500
+        pid = _forked(partial(_run_submits, folder, url, number))
+        deadline = time.monotonic() + 20
+        while acknowledged.stat().st_size < enough and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.05))
+        _kill(pid)
+
+
+def _run_submits(folder: str, url: str, number: int) -> None:
+    committer = Committer(opened(folder, url))
+    acknowledged = os.open(Path(folder) / "acknowledged", os.O_WRONLY | os.O_APPEND)
+
+    def write(name: str, tx: Transaction) -> None:
+        tx.record("counted", name)
+
+    def submits(thread: int) -> None:
+        for count in range(1_000_000):
+            name = f"{number}-{thread}-{count}"
+            committer.submit(partial(write, name)).result()
+            os.write(acknowledged, f"{name}\n".encode())
+
+    threads = [threading.Thread(target=submits, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def _forked(child: Callable[[], None]) -> int:
     # Forked from a process with the libraries loaded: a child works within milliseconds.
     pid = os.fork()
@@ -136,5 +182,6 @@ if __name__ == "__main__":
         "hold": hold,
         "work": work,
         "append": append,
+        "submit": submit,
     }
     programs[sys.argv[1]](*sys.argv[2:])

@@ -2,6 +2,7 @@
 
 from everfit.kernel.blobs import Blobs, LocalBlobs
 from everfit.kernel.clock import Clock, ManualClock, SystemClock, as_utc
+from everfit.kernel.committer import Committer
 from everfit.kernel.database import (
     Json,
     Moment,
@@ -36,6 +37,7 @@ __all__ = [
     "Blobs",
     "Break",
     "Clock",
+    "Committer",
     "Event",
     "Frame",
     "Handler",

@@ -166,10 +166,10 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.OperationalError as error:
-        raise _meaning(error, engine) from error
+        raise meaning(error, engine) from error
 
 
-def _meaning(error: sa.exc.OperationalError, engine: sa.Engine) -> EverfitError:
+def meaning(error: sa.exc.OperationalError, engine: sa.Engine) -> EverfitError:
     """Return the error of ours that says what the driver's error means."""
     said = str(error.orig)
     where = engine.url.render_as_string(hide_password=True)
