@@ -22,7 +22,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 BROAD: dict[str, str] = {
     "kernel/committer.py": "a work can raise anything; whoever submitted it gets it",
     "kernel/worker.py": "the worker loop records the error of a job and goes on",
-    "serving/app.py": "the server's last resort",
+    "web/asgi.py": "the last resort of a server",
     "serving/process.py": "a refresh that failed is logged; the next one comes in half a second",
     "automation/loop.py": "the control loop logs a turn that failed and goes on",
     "training/worker.py": "a step's error crosses the process boundary",

@@ -172,6 +172,13 @@ def test_wrong_input_is_refused_and_nothing_is_logged(
     assert http.post("/predict/bike", json=GOOD).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v2/health/live", "/predict/bike", "/labels/bike"])
+def test_a_name_that_is_not_this_machine_is_not_answered_to(http: httpx.Client, path: str) -> None:
+    response = http.post(path, json=GOOD, headers={"host": "evil.example:8080"})
+    assert response.status_code == 403
+    assert refusal(response)["code"] == "refused"
+
+
 def test_a_body_that_does_not_tell_its_length_is_bounded_too(http: httpx.Client) -> None:
     response = http.post("/predict/bike", content=(b" " * 1_000 for _ in range(100)))
     assert response.status_code == 413

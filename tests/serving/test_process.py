@@ -21,7 +21,8 @@ from tests.serving.conftest import ENDPOINT, Shop
 from everfit.errors import Conflict, Invalid, Refused
 from everfit.kernel import Workspace
 from everfit.registry import Field, Kind, Signature
-from everfit.serving.process import listen, serve
+from everfit.serving import serve
+from everfit.web import listen
 
 CODE = """
 import sys

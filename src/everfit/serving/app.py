@@ -1,41 +1,41 @@
-"""The model server's HTTP interface, as a bare ASGI application: the paths, and the last resort."""
+"""The model server's HTTP interface, as a bare ASGI application."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from everfit import __version__
-from everfit.errors import EverfitError, NotFound, Overloaded
+from everfit.errors import NotFound, Overloaded
 from everfit.kernel import Workspace
-from everfit.serving.asgi import (
-    TEXT,
-    Disconnected,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    error_reply,
-    json_reply,
-    plain_error,
-    read_body,
-    send_reply,
-)
 from everfit.serving.core import ModelServer
 from everfit.serving.labels import decode_labels
 from everfit.serving.model import Answers, Bounds
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
 from everfit.serving.traffic import exposition
+from everfit.web import (
+    TEXT,
+    Disconnected,
+    Missing,
+    Receive,
+    Reply,
+    Routes,
+    Scope,
+    Send,
+    answered,
+    json_reply,
+    read_body,
+    refuse_foreign_host,
+    send_reply,
+)
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -55,7 +55,7 @@ class App:
         """Answer one HTTP request."""
         call = Call(app=self, scope=scope, receive=receive)
         try:
-            reply = await _reply(call)
+            reply = await answered(scope, _reply(call))
         except Disconnected:
             return
         if call.counted is not None:
@@ -119,24 +119,12 @@ class Call:
 
 
 async def _reply(call: Call) -> Reply:
-    try:
-        found = _find(call.scope["method"], call.scope["path"])
-        if isinstance(found, Reply):
-            return found
-        handler, call.name = found
-        return await handler(call)
-    except EverfitError as error:
-        return error_reply(error)
-    except (Disconnected, asyncio.CancelledError):
-        raise
-    except Exception:
-        log.exception("%s %s failed", call.scope["method"], call.scope["path"])
-        return plain_error(
-            500,
-            EverfitError.code,
-            "the server failed on this request",
-            "Its log holds the details; report them, this should not happen.",
-        )
+    refuse_foreign_host(call.scope)
+    found = ROUTES.find(call.scope["method"], call.scope["raw_path"])
+    if isinstance(found, Missing):
+        return found.reply(f"Use one of {', '.join(ROUTES.paths)}.")
+    call.name = found.names.get("name", "")
+    return await found.handler(call)
 
 
 async def about(call: Call) -> Reply:
@@ -216,39 +204,16 @@ async def metrics(call: Call) -> Reply:
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
-NAME = "{name}"
-ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
-    ("v2",): {"GET": about},
-    ("v2", "health", "live"): {"GET": live},
-    ("v2", "health", "ready"): {"GET": ready},
-    ("v2", "models", NAME): {"GET": model},
-    ("v2", "models", NAME, "ready"): {"GET": model_ready},
-    ("v2", "models", NAME, "infer"): {"POST": infer},
-    ("predict", NAME): {"POST": predict},
-    ("labels", NAME): {"POST": labels},
-    ("metrics",): {"GET": metrics},
-}
-
-
-def _find(method: str, path: str) -> tuple[Handler, str] | Reply:
-    """Return the handler of a path with the name in it, or the reply that there is none."""
-    parts = path.strip("/").split("/")
-    for pattern, handlers in ROUTES.items():
-        if len(pattern) != len(parts):
-            continue
-        pairs = list(zip(pattern, parts, strict=True))
-        if all(wanted in (NAME, part) for wanted, part in pairs):
-            name = next((part for wanted, part in pairs if wanted == NAME), "")
-            # A server that checks health with HEAD gets the head of what GET answers.
-            handler = handlers.get("GET" if method == "HEAD" else method)
-            return _not_allowed(method, handlers) if handler is None else (handler, name)
-    known = ", ".join("/" + "/".join(pattern) for pattern in ROUTES)
-    return plain_error(404, NotFound.code, f"no path {path!r}", f"Use one of {known}.")
-
-
-def _not_allowed(method: str, handlers: Mapping[str, Any]) -> Reply:
-    allowed = ", ".join(handlers)
-    reply = plain_error(
-        405, "method-not-allowed", f"{method} is not for this path", f"Use {allowed}."
-    )
-    return Reply(status=405, body=reply.body, headers=((b"allow", allowed.encode()),))
+ROUTES: Routes[Handler] = Routes(
+    {
+        "/v2": {"GET": about},
+        "/v2/health/live": {"GET": live},
+        "/v2/health/ready": {"GET": ready},
+        "/v2/models/{name}": {"GET": model},
+        "/v2/models/{name}/ready": {"GET": model_ready},
+        "/v2/models/{name}/infer": {"POST": infer},
+        "/predict/{name}": {"POST": predict},
+        "/labels/{name}": {"POST": labels},
+        "/metrics": {"GET": metrics},
+    }
+)

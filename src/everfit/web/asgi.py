@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,8 +72,32 @@ def _plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-async def read_body(scope: Scope, receive: Receive, *, most: int) -> bytes:
-    """Return the body of the request.
+async def answered(scope: Scope, answer: Awaitable[Reply]) -> Reply:
+    """Return what ``answer`` gives, or the reply that tells its error: a server's last resort.
+
+    Raises
+    ------
+    Disconnected
+        If the caller went away: nobody waits for a reply.
+    """
+    try:
+        return await answer
+    except EverfitError as error:
+        return error_reply(error)
+    except Disconnected:
+        raise
+    except Exception:
+        log.exception("%s %s failed", scope["method"], scope["path"])
+        return plain_error(
+            500,
+            EverfitError.code,
+            "the server failed on this request",
+            "Its log holds the details; report them, this should not happen.",
+        )
+
+
+async def body_chunks(scope: Scope, receive: Receive, *, most: int) -> AsyncGenerator[bytes, None]:
+    """Yield the body of the request piece by piece, as it arrives.
 
     Raises
     ------
@@ -85,24 +109,30 @@ async def read_body(scope: Scope, receive: Receive, *, most: int) -> bytes:
     announced = dict(scope["headers"]).get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > most:
         raise _too_large(int(announced), most)
-    chunks: list[bytes] = []
     size = 0
-    while True:
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
         if size > most:
             raise _too_large(size, most)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+        if chunk:
+            yield chunk
+        more = message.get("more_body", False)
+
+
+async def read_body(scope: Scope, receive: Receive, *, most: int) -> bytes:
+    """Return the whole body of the request; raises as ``body_chunks`` does."""
+    return b"".join([chunk async for chunk in body_chunks(scope, receive, most=most)])
 
 
 def _too_large(size: int, most: int) -> TooLarge:
     return TooLarge(
         f"the body has {size:,} bytes or more; {most:,} are accepted",
-        hint="Send the rows in several requests.",
+        hint="Send it in several smaller requests.",
         bytes=size,
     )
 

@@ -1,0 +1,47 @@
+"""HTTP as ASGI gives it: calls read within bounds, replies, routes, loopback sockets, uvicorn."""
+
+from everfit.web.asgi import (
+    TEXT,
+    Disconnected,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    answered,
+    body_chunks,
+    error_reply,
+    json_reply,
+    plain_error,
+    read_body,
+    send_reply,
+)
+from everfit.web.loopback import listen, refuse_foreign_host
+from everfit.web.process import Background, Server, stopping_on_signals
+from everfit.web.routes import Found, Missing, Routes
+from everfit.web.streams import StreamedReply, send_stream
+
+__all__ = [
+    "TEXT",
+    "Background",
+    "Disconnected",
+    "Found",
+    "Missing",
+    "Receive",
+    "Reply",
+    "Routes",
+    "Scope",
+    "Send",
+    "Server",
+    "StreamedReply",
+    "answered",
+    "body_chunks",
+    "error_reply",
+    "json_reply",
+    "listen",
+    "plain_error",
+    "read_body",
+    "refuse_foreign_host",
+    "send_reply",
+    "send_stream",
+    "stopping_on_signals",
+]
