@@ -27,6 +27,7 @@ from everfit.kernel.schedule import (
     unschedule,
 )
 from everfit.kernel.settings import Settings, load_settings
+from everfit.kernel.text import bytewise, ilike, like
 from everfit.kernel.work import Job, JobState, storable
 from everfit.kernel.work_store import cancel, enqueue, get_job, hasten, list_jobs
 from everfit.kernel.worker import Handler, Lease, Worker
@@ -57,6 +58,7 @@ __all__ = [
     "Worker",
     "Workspace",
     "as_utc",
+    "bytewise",
     "cancel",
     "canonical_json",
     "enqueue",
@@ -64,8 +66,10 @@ __all__ = [
     "frames",
     "get_job",
     "hasten",
+    "ilike",
     "insert_if_absent",
     "ledger_head",
+    "like",
     "list_jobs",
     "list_schedules",
     "load_settings",

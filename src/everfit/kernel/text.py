@@ -1,0 +1,71 @@
+"""Comparing texts in a query: patterns and order, alike on SQLite and on Postgres."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from everfit.errors import Invalid
+
+# SQLite compares with patterns of 50,000 bytes at most; a character takes up to four, and a
+# special one is written as three.
+MAX_PATTERN_CHARACTERS = 10_000
+_GLOB = str.maketrans({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"})
+
+
+def like(
+    connection: sa.Connection, column: sa.ColumnElement[Any], pattern: str
+) -> sa.ColumnElement[bool]:
+    r"""Return the condition that ``column`` fits ``pattern``, upper and lower case told apart.
+
+    In a pattern ``%`` stands for any text and ``_`` for one character; ``\`` is a character like
+    any other.
+
+    Raises
+    ------
+    Invalid
+        If the pattern is longer than 10,000 characters.
+    """
+    _check_pattern(pattern)
+    if connection.dialect.name == "sqlite":
+        # SQLite's own LIKE does not tell the case.
+        return column.bool_op("GLOB")(as_glob(pattern))
+    return column.like(pattern, escape="")
+
+
+def ilike(
+    connection: sa.Connection, column: sa.ColumnElement[Any], pattern: str
+) -> sa.ColumnElement[bool]:
+    """Return the condition that ``column`` fits ``pattern`` in upper or lower case.
+
+    Alike on every database for the letters A to Z; raises as `like`.
+    """
+    _check_pattern(pattern)
+    if connection.dialect.name == "sqlite":
+        return column.like(pattern)
+    return column.ilike(pattern, escape="")
+
+
+def bytewise(connection: sa.Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return ``column`` as it is to be ordered by: by code points, not by a country's rules."""
+    return column if connection.dialect.name == "sqlite" else sa.collate(column, "C")
+
+
+def as_glob(pattern: str) -> str:
+    """Return an SQL pattern as SQLite's ``GLOB`` reads it.
+
+    Examples
+    --------
+    >>> as_glob("bik_s%"), as_glob("[a]*?")
+    ('bik?s*', '[[]a][*][?]')
+    """
+    return pattern.translate(_GLOB)
+
+
+def _check_pattern(pattern: str) -> None:
+    if len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise Invalid(
+            f"the pattern has {len(pattern):,} characters",
+            hint=f"Use at most {MAX_PATTERN_CHARACTERS:,}, or ask for the text itself with '='.",
+        )
