@@ -24,12 +24,12 @@ from everfit.automation import (
 )
 from everfit.data import load_version
 from everfit.deployment import parse_rollout, serving_plan, start_release
-from everfit.errors import Conflict, NotFound
+from everfit.errors import Conflict, Invalid, NotFound
 from everfit.evaluation import Outcome, latest_report
 from everfit.governance import approve
 from everfit.kernel import JobState, ManualClock, Worker, Workspace, get_job
 from everfit.monitoring import request_log
-from everfit.registry import get_version
+from everfit.registry import create_model, create_version, get_version
 from everfit.serving import LocalPredictor, ModelServer
 from everfit.training import StepPool
 
@@ -102,6 +102,15 @@ def test_a_version_waits_for_its_people_and_says_so(loop: Loop, folder: Path) ->
 def test_a_version_without_held_out_rows_cannot_be_judged(loop: Loop) -> None:
     with loop.workspace.transaction() as tx, pytest.raises(NotFound):
         queue_judgement(tx, "small", 7)
+
+
+def test_a_version_that_cannot_be_loaded_is_not_judged(loop: Loop) -> None:
+    with loop.workspace.transaction() as tx:
+        create_model(tx, "small")
+        create_version(tx, "small", source="s3://models/7", unpackaged="nobody packed it")
+        with pytest.raises(Invalid, match="small/1 cannot be loaded"):
+            queue_judgement(tx, "small", 1)
+        assert not any(what == "v1" for what, _, _ in standing(loop.project, tx))
 
 
 def test_a_training_that_failed_runs_under_the_corrected_policy(loop: Loop, folder: Path) -> None:
@@ -260,8 +269,9 @@ def test_truth_that_came_early_is_not_learnt_from_yet(folder: Path) -> None:
             with project.workspace.reading() as tx:
                 result = get_job(tx, job.id).result
                 assert result is not None
-                version = get_version(tx, "small", result["version"])
-                learnt.append(load_version(tx, project.workspace.blobs, version.dataset).height)
+                dataset = get_version(tx, "small", result["version"]).dataset
+                assert dataset is not None
+                learnt.append(load_version(tx, project.workspace.blobs, dataset).height)
     project.workspace.close()
     assert learnt == [1_000, 1_002]
 

@@ -32,8 +32,9 @@ from everfit.deployment import (
     store,
 )
 from everfit.deployment.model import end
-from everfit.errors import Conflict, NotFound, StaleRevision
+from everfit.errors import Conflict, Invalid, NotFound, StaleRevision
 from everfit.kernel import ManualClock, Workspace
+from everfit.registry import create_version
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RULES = RollbackRules()
@@ -140,6 +141,16 @@ def test_an_unknown_version_is_refused(served: Workspace) -> None:
 def take_back(workspace: Workspace, version: int | None = None) -> Release:
     with workspace.transaction() as tx:
         return rollback(tx, endpoint="bike", reason="it smells", actor="ann", version=version)
+
+
+def test_a_version_that_cannot_be_loaded_is_not_released(served: Workspace) -> None:
+    with served.transaction() as tx:
+        outside = create_version(
+            tx, "bike", source="runs:/r/model", unpackaged="its flavor is not known here"
+        )
+    with pytest.raises(Invalid, match=r"bike/\d+ cannot be loaded.*flavor is not known"):
+        release(served, outside.number)
+    assert state(served) == (None, None, [])
 
 
 def test_rollback_stops_a_rollout_once(served: Workspace) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,7 +28,7 @@ from everfit.evaluation import (
 )
 from everfit.evaluation.model import verdict
 from everfit.kernel import ManualClock, Transaction, Workspace, metadata
-from everfit.registry import Field, Kind, ModelVersion, Signature
+from everfit.registry import Field, Kind, ModelVersion, Origin, Signature
 
 ROWS = rows_of(500)
 NEW, OLD = regression(Says("new"), "new", "old"), regression(Says("old"), "new", "old")
@@ -191,6 +192,7 @@ VERSION = ModelVersion(
     metrics={"mae": 12.5},
     algorithm="forest",
     created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    updated_at=datetime(2026, 1, 1, tzinfo=UTC),
 )
 
 
@@ -210,6 +212,25 @@ def test_the_card_says_what_is_known_and_what_nobody_checked(workspace: Workspac
 
 def test_the_card_of_a_version_nobody_judged_says_so() -> None:
     assert "Never judged" in card(VERSION)
+
+
+def test_the_card_of_a_version_from_outside_says_what_nobody_recorded() -> None:
+    outside = replace(
+        VERSION,
+        origin=Origin.OUTSIDE,
+        source="s3://models/7",
+        run=None,
+        package=None,
+        unpackaged="nobody packed it",
+        dataset=None,
+        signature=None,
+        algorithm=None,
+    )
+    text = card(outside)
+    assert "- Algorithm: not recorded" in text
+    assert "- Logged from outside under `s3://models/7`" in text
+    assert "UTC, without a package" in text
+    assert "Not recorded: the version has no signature." in text
 
 
 def test_importance_is_the_share_of_what_the_model_uses() -> None:

@@ -9,7 +9,7 @@ from everfit.deployment import parse_rollout, start_release
 from everfit.errors import Invalid, NotFound
 from everfit.governance import Question, approvals, approve, verify_ledger, why
 from everfit.kernel import Workspace, enqueue
-from everfit.registry import Field, Kind, Signature, register
+from everfit.registry import Field, Kind, Signature, create_version, register
 from everfit.tracking import log_metrics, log_params, start_run
 
 SIGNATURE = Signature(
@@ -103,7 +103,7 @@ def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
         version = "\n".join(why(question, tx, "v1"))
         of_run = "\n".join(why(question, tx, run))
         of_job = "\n".join(why(question, tx, job.id))
-    assert "v1 is forest" in version
+    assert "v1 is forest, trained" in version
     assert run in version
     assert "version-registered" in version
     assert f"release {release.id}: live" in version
@@ -117,3 +117,15 @@ def test_why_of_nothing_is_not_found(workspace: Workspace, unknown: str) -> None
     question = Question(workspace=workspace, model="bike")
     with workspace.reading() as tx, pytest.raises(NotFound):
         why(question, tx, unknown)
+
+
+def test_why_tells_of_a_version_from_outside(workspace: Workspace) -> None:
+    registered(workspace)
+    with workspace.transaction() as tx:
+        create_version(tx, "bike", source="s3://models/7", unpackaged="nobody packed it")
+    question = Question(workspace=workspace, model="bike")
+    with workspace.reading() as tx:
+        told = why(question, tx, "v2")
+    assert told[0].startswith("v2 came from outside, logged ")
+    assert told[0].endswith(" under s3://models/7")
+    assert "version-logged" in told[-1]

@@ -10,6 +10,7 @@ import pytest
 
 from everfit.errors import Invalid, RowsInvalid
 from everfit.monitoring import LabelLog, matured, matured_count, receive_labels, windows
+from everfit.registry import create_version
 
 DAY = timedelta(days=1)
 
@@ -181,6 +182,14 @@ def test_a_log_opened_for_numbers_takes_nothing_else(shop: Any, label: object) -
         pytest.raises(RowsInvalid),
     ):
         labels.receive(frame)
+
+
+def test_a_version_without_a_signature_does_not_say_what_labels_are(shop: Any) -> None:
+    with shop.workspace.transaction() as tx:
+        create_version(tx, shop.name, source="s3://models/7", unpackaged="nobody packed it")
+    label = pl.DataFrame({"id": ["p_1"], "label": ["no number"]})
+    with pytest.raises(RowsInvalid, match="number"):
+        receive_labels(shop.workspace, shop.name, label)
 
 
 def test_labels_before_the_first_version_may_be_anything(workspace: Any) -> None:

@@ -70,6 +70,7 @@ def version(digest: str, clock: ManualClock) -> ModelVersion:
         metrics={},
         algorithm="linear",
         created_at=clock.now(),
+        updated_at=clock.now(),
     )
 
 

@@ -264,7 +264,7 @@ class Loop:
             )
         verdicts = self._judge(trial, rows, time=lease.job.payload["time"])
         with workspace.transaction() as tx:
-            if champion(tx, self.endpoint) != trial.champion:
+            if _number(champion(tx, self.endpoint)) != _number(trial.champion):
                 raise StaleRevision(
                     f"the champion of {self.endpoint} changed while v{number} was judged",
                     hint="The judgement is repeated by itself.",
@@ -278,7 +278,7 @@ class Loop:
                 tx,
                 model=self.endpoint,
                 candidate=number,
-                champion=trial.champion.number if trial.champion else None,
+                champion=_number(trial.champion),
                 verdicts=verdicts,
                 rows=rows,
                 gates=self.project.policy.gates,
@@ -318,6 +318,10 @@ class _Case:
     approvals: Sequence[str]
 
 
+def _number(version: ModelVersion | None) -> int | None:
+    return version.number if version else None
+
+
 def start_retraining(
     project: Project, *, reason: str, trigger: str = "manual", actor: str = "everfit"
 ) -> Job:
@@ -343,8 +347,10 @@ def queue_judgement(tx: Transaction, model: str, version: int) -> Job:
     ------
     NotFound
         If there is no such version, or nobody held rows out for it.
+    Conflict, Invalid
+        If it is released already, or has no package that could be loaded.
     """
-    get_version(tx, model, version)
+    get_version(tx, model, version).require_package()
     plan = serving_plan(tx, model)
     if plan is not None and version in (plan.champion, plan.candidate):
         raise Conflict(

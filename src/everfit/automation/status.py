@@ -46,7 +46,8 @@ def _serving(project: Project, tx: Transaction) -> Iterator[Row]:
 
 def _versions(project: Project, tx: Transaction) -> Iterator[Row]:
     """Name the newest version where its gates wait for something."""
-    versions = list_versions(tx, project.policy.model)
+    # Gates judge what can be loaded.
+    versions = [made for made in list_versions(tx, project.policy.model) if made.package]
     best = champion(tx, project.policy.model)
     if not versions or (best and versions[-1].number <= best.number):
         return

@@ -104,12 +104,15 @@ def bad_candidate(loop: Loop) -> None:
     with workspace.reading() as tx:
         best = champion(tx, loop.endpoint)
         rows = matured(workspace, tx, loop.endpoint, time="time")
-    assert best is not None  # noqa: S101 - the replay has released its first model
+    # The replay has released its first model, which it trained itself.
+    assert best is not None  # noqa: S101
+    assert best.dataset is not None  # noqa: S101
+    signature = best.require_signature()
     target = loop.project.policy.data.target or ""
     judged = rows.sort("time").tail(HELD_OUT)
-    inputs = best.signature.names
+    inputs = signature.names
     model = ForgetsMonths().fit(judged.select(inputs), judged[target])
-    package = workspace.blobs.put(pack(FittedModel(model, best.signature)))
+    package = workspace.blobs.put(pack(FittedModel(model, signature)))
     held_out = store_value(workspace, judged)
     with workspace.transaction() as tx:
         run = start_run(tx, kind="training", name="a colleague's quick fix")
@@ -120,7 +123,7 @@ def bad_candidate(loop: Loop) -> None:
             package=package,
             dataset=best.dataset,
             profile=best.profile,
-            signature=best.signature,
+            signature=signature,
             metrics={},
             algorithm="a colleague's quick fix",
         )

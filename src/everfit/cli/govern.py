@@ -66,7 +66,7 @@ def trust(version: int, by: str, reason: str, folder: Path) -> None:
     """Vouch for the model file of a version that was not made here."""
     project = opened(folder)
     with project.workspace.transaction() as tx:
-        digest = get_version(tx, project.policy.model, version).package
+        digest = get_version(tx, project.policy.model, version).require_package()
         trust_digest(tx, digest, by=by, reason=reason)
     show.console.print(f"v{version} ({digest[:12]}) is trusted")
 

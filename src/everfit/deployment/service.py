@@ -50,8 +50,10 @@ def start_release(
     ------
     NotFound
         If the model has no such version.
+    Invalid
+        If the version has no package that could be loaded.
     """
-    get_version(tx, endpoint, version)
+    get_version(tx, endpoint, version).require_package()
     store.plan_of(tx, endpoint, lock=True)
     serving = _serving(tx, endpoint)
     for release in serving:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from everfit.evaluation.compare import percent
 from everfit.evaluation.model import Report
-from everfit.registry import ModelVersion
+from everfit.registry import ModelVersion, Origin, Signature
 
 MARKS = {"pass": "pass", "fail": "**fail**", "undecided": "*undecided*"}
 # What a gate looks at, so that the card can say what no gate looked at.
@@ -39,26 +39,43 @@ def _lines(
     signature = version.signature
     yield f"# {version.model} v{version.number}"
     yield ""
-    yield f"- Task: {signature.task}, gives `{signature.output.name}`"
-    if signature.classes:
-        yield f"- Classes: {', '.join(map(str, signature.classes))}"
-    yield f"- Algorithm: {version.algorithm}"
-    yield f"- Trained by run `{version.run}` on dataset `{version.dataset}`"
-    yield f"- Registered {version.created_at:%Y-%m-%d %H:%M} UTC, package `{version.package}`"
+    if signature is not None:
+        yield f"- Task: {signature.task}, gives `{signature.output.name}`"
+        if signature.classes:
+            yield f"- Classes: {', '.join(map(str, signature.classes))}"
+    yield from _provenance(version)
     yield from _section("Metrics at training")
     for name, value in sorted(version.metrics.items()):
         yield f"- {name}: {value:.6g}"
     yield from _section("Verdicts")
     yield from _verdicts(report)
     yield from _section("Inputs")
+    yield from _inputs(signature, importance)
+    yield from _section("Not checked")
+    yield from _unchecked(report)
+
+
+def _provenance(version: ModelVersion) -> Iterator[str]:
+    yield f"- Algorithm: {version.algorithm or 'not recorded'}"
+    run = f"run `{version.run}`" if version.run else "a run that is not recorded"
+    dataset = f"dataset `{version.dataset}`" if version.dataset else "rows that are not recorded"
+    yield f"- Trained by {run} on {dataset}"
+    if version.origin is Origin.OUTSIDE:
+        yield f"- Logged from outside under `{version.source}`"
+    package = f"package `{version.package}`" if version.package else "without a package"
+    yield f"- Registered {version.created_at:%Y-%m-%d %H:%M} UTC, {package}"
+
+
+def _inputs(signature: Signature | None, importance: Mapping[str, float]) -> Iterator[str]:
+    if signature is None:
+        yield "Not recorded: the version has no signature."
+        return
     for field in signature.inputs:
         share = (
             f", {percent(importance[field.name])} of importance" if field.name in importance else ""
         )
         missing = ", may be missing" if field.nullable else ""
         yield f"- `{field.name}`: {field.kind}{missing}{share}"
-    yield from _section("Not checked")
-    yield from _unchecked(report)
 
 
 def _section(title: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from everfit.evaluation import Report, find_report, latest_report
 from everfit.governance.model import Question
 from everfit.kernel import Transaction, get_job
 from everfit.monitoring import Window, explain_alert, explain_prediction
-from everfit.registry import get_version
+from everfit.registry import Origin, get_version
 from everfit.tracking import artifacts, get_run, metrics, params
 
 Lines = Iterator[str]
@@ -85,10 +85,15 @@ def _shown(value: Any) -> str:
 
 def _version(question: Question, tx: Transaction, number: int) -> Lines:
     version = get_version(tx, question.model, number)
-    yield (
-        f"v{number} is {version.algorithm}, trained {version.created_at:%Y-%m-%d %H:%M} "
-        f"by run {version.run} on dataset {version.dataset[:12]}"
-    )
+    at = f"{version.created_at:%Y-%m-%d %H:%M}"
+    if version.origin is Origin.OWN:
+        yield (
+            f"v{number} is {version.algorithm}, trained {at} "
+            f"by run {version.run} on dataset {(version.dataset or '')[:12]}"
+        )
+    else:
+        by = f" by run {version.run}" if version.run else ""
+        yield f"v{number} came from outside, logged {at}{by} under {version.source}"
     report = latest_report(tx, question.model, number)
     if report is not None:
         yield from _report_lines(report)

@@ -14,7 +14,7 @@ from everfit.data import encode_frame
 from everfit.errors import Conflict, Invalid, Overloaded, Problem, RowsInvalid
 from everfit.kernel import Journal, Position, Workspace, as_utc, frames
 from everfit.monitoring.model import EARLIEST, LATEST, LabelReceipt
-from everfit.registry import champion, list_versions
+from everfit.registry import champion, newest_signature
 
 UTC_TIME = pl.Datetime("us", "UTC")
 # The columns of a logged prediction beside its inputs, which are called "in.<name>".
@@ -173,8 +173,8 @@ def _is_numeric(workspace: Workspace, endpoint: str) -> bool | None:
     """Return whether the endpoint's labels are numbers, or None if it has no version yet."""
     with workspace.reading() as tx:
         version = champion(tx, endpoint)
-        version = version or next(reversed(list_versions(tx, endpoint)), None)
-    return None if version is None else version.signature.task == "regression"
+        signature = version.signature if version else newest_signature(tx, endpoint)
+    return None if signature is None else signature.task == "regression"
 
 
 def _check_labels(frame: pl.DataFrame, *, numeric: bool | None) -> pl.DataFrame:

@@ -302,7 +302,7 @@ def matured(
     held = store.segments(tx, endpoint, PREDICTIONS, ids=(ids[0], ids[-1]))
     if target is None:
         newest = labels["version"].max()
-        signature = get_version(tx, endpoint, int(str(newest))).signature
+        signature = get_version(tx, endpoint, int(str(newest))).require_signature()
         target = signature.output.name
     tables = (read_segment(blobs, segment.digest) for segment in held)
     return learnable(labels, tables, target=target, time=time, key=key)

@@ -2,20 +2,49 @@
 
 from everfit.registry.fitted import FittedModel
 from everfit.registry.labels import label_text, label_texts
-from everfit.registry.model import CHAMPION, Field, Kind, ModelVersion, Scalar, Signature
+from everfit.registry.model import (
+    CHAMPION,
+    Field,
+    Kind,
+    ModelVersion,
+    Origin,
+    RegisteredModel,
+    Scalar,
+    Signature,
+    Stage,
+)
 from everfit.registry.package import Manifest, pack, read_manifest
-from everfit.registry.service import (
+from everfit.registry.service.aliases import (
     aliases,
     by_alias,
     champion,
-    get_version,
-    is_trusted,
-    list_models,
-    list_versions,
-    load_package,
-    register,
+    resolve_alias,
     set_alias,
-    trust,
+)
+from everfit.registry.service.models import (
+    create_model,
+    delete_model,
+    delete_model_tag,
+    get_model,
+    list_models,
+    rename_model,
+    search_models,
+    set_model_tag,
+    update_model,
+)
+from everfit.registry.service.packages import is_trusted, load_package, trust
+from everfit.registry.service.register import create_version, register
+from everfit.registry.service.versions import (
+    delete_version,
+    delete_version_tag,
+    get_version,
+    list_versions,
+    newest_signature,
+    search_versions,
+    set_version_tag,
+    transition_stage,
+    update_version,
+    versions_by_stage,
 )
 from everfit.registry.signature import cast, infer_signature
 
@@ -26,12 +55,22 @@ __all__ = [
     "Kind",
     "Manifest",
     "ModelVersion",
+    "Origin",
+    "RegisteredModel",
     "Scalar",
     "Signature",
+    "Stage",
     "aliases",
     "by_alias",
     "cast",
     "champion",
+    "create_model",
+    "create_version",
+    "delete_model",
+    "delete_model_tag",
+    "delete_version",
+    "delete_version_tag",
+    "get_model",
     "get_version",
     "infer_signature",
     "is_trusted",
@@ -40,9 +79,20 @@ __all__ = [
     "list_models",
     "list_versions",
     "load_package",
+    "newest_signature",
     "pack",
     "read_manifest",
     "register",
+    "rename_model",
+    "resolve_alias",
+    "search_models",
+    "search_versions",
     "set_alias",
+    "set_model_tag",
+    "set_version_tag",
+    "transition_stage",
     "trust",
+    "update_model",
+    "update_version",
+    "versions_by_stage",
 ]

@@ -352,7 +352,7 @@ class _Training:
         summary = {**msgspec.to_builtins(result), "version": version.number}
         self._attach(tx, RESULT, blobs.put(msgspec.json.encode(summary)), JSON)
         self._attach(tx, "columns.json", results["profiled"].digest, JSON)
-        self._attach(tx, "model.everfit", version.package, "application/octet-stream")
+        self._attach(tx, "model.everfit", version.require_package(), "application/octet-stream")
         finish_run(tx, run, RunStatus.FINISHED)
         return result
 

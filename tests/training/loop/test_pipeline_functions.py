@@ -156,7 +156,7 @@ def test_steps_take_the_place_of_everfits_and_stand_between_them(
     request = bike(candidates=(CandidateSpec(name="linear"),), params={"months": 2})
     request = replace(request, pipeline=written(request, body))
     result = train(workspace, request, run_id="run_1", pool=pool)
-    assert "night" in result.version.signature.names
+    assert "night" in result.version.require_signature().names
     test = load_value(workspace, result.test)
     assert test["mnth"].max() == 2
     with workspace.reading() as tx:
@@ -164,7 +164,9 @@ def test_steps_take_the_place_of_everfits_and_stand_between_them(
         rows = data.load_version(tx, workspace.blobs, result.dataset)
     digest = steps["told"].digest
     assert digest is not None
-    assert load_value(workspace, digest) == rows.height + len(result.version.signature.names)
+    assert load_value(workspace, digest) == rows.height + len(
+        result.version.require_signature().names
+    )
 
 
 def test_a_split_of_the_users_is_used_if_nothing_leaks(

@@ -256,8 +256,8 @@ def test_a_new_class_is_learnt_once_it_has_rows_enough(
     fresh = older.slice(100, 60).with_columns(pl.lit("unknown").alias("income-per-year"))
     extra = store_value(workspace, pl.concat([slip, fresh]))
     result = train(workspace, replace(request, extra=extra), run_id="run_1", pool=pool)
-    assert "unknown" in result.version.signature.classes
-    assert "hello" not in result.version.signature.classes
+    assert "unknown" in result.version.require_signature().classes
+    assert "hello" not in result.version.require_signature().classes
     with workspace.reading() as tx:
         said = {step.name: step.output for step in run_steps(tx, "run_1")}
     assert "5 labelled predictions are left out: the class 'hello' is new" in said["extended"]
@@ -338,7 +338,7 @@ def test_clusters_are_trained_without_a_target(
         candidates=(CandidateSpec(name="kmeans"),),
     )
     result = train(workspace, request, run_id="run_1", pool=pool)
-    assert result.version.signature.output.name == "cluster"
+    assert result.version.require_signature().output.name == "cluster"
     assert 0 < result.metrics["silhouette"] < 1
 
 
@@ -355,7 +355,7 @@ def test_classes_may_be_numbers_and_numbers_may_be_categories(
         candidates=(CandidateSpec(name="linear"), CandidateSpec(name="boosting")),
     )
     result = train(workspace, request, run_id="run_1", pool=pool)
-    assert result.version.signature.classes == (0, 1)
+    assert result.version.require_signature().classes == (0, 1)
     fitted = registry.load_package(workspace, result.version)
     assert set(fitted.predict(load_value(workspace, result.test)).tolist()) == {0, 1}
 
