@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from everfit.errors import Invalid
 from everfit.kernel import Workspace, bytewise, ilike, like
 
-LETTERS = st.text("abAB%_*?[]^-\\!\n", max_size=6)
+LETTERS = st.text("abABéÉ%_*?[]^-\\!\n", max_size=6)
 
 
-def fits(text: str, pattern: str, flags: re.RegexFlag = re.DOTALL) -> bool:
+SMALL = str.maketrans("AB", "ab")
+
+
+def fits(text: str, pattern: str) -> bool:
     parts = {"%": ".*", "_": "."}
     regex = "".join(parts.get(letter, re.escape(letter)) for letter in pattern)
-    return re.fullmatch(regex, text, flags) is not None
+    return re.fullmatch(regex, text, re.DOTALL) is not None
 
 
 @given(cases=st.lists(st.tuples(LETTERS, LETTERS), min_size=1, max_size=20))
@@ -38,7 +41,7 @@ def test_a_pattern_reads_the_same_everywhere(
             row = tx.connection.execute(asked).one()
             expected = (
                 fits(text, pattern),
-                fits(text, pattern, re.DOTALL | re.IGNORECASE),
+                fits(text.translate(SMALL), pattern.translate(SMALL)),
             )
             assert (bool(row[0]), bool(row[1])) == expected, (text, pattern)
 

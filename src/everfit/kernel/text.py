@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from everfit.errors import Invalid
 # SQLite compares with patterns of 50,000 bytes at most; a character takes up to four, and a
 # special one is written as three.
 MAX_PATTERN_CHARACTERS = 10_000
+_SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
 _GLOB = str.maketrans({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"})
 
 
@@ -37,14 +39,15 @@ def like(
 def ilike(
     connection: sa.Connection, column: sa.ColumnElement[Any], pattern: str
 ) -> sa.ColumnElement[bool]:
-    """Return the condition that ``column`` fits ``pattern`` in upper or lower case.
+    """Return the condition that ``column`` fits ``pattern``, A to Z standing for a to z too.
 
-    Alike on every database for the letters A to Z; raises as `like`.
+    Other letters keep their case, as everywhere in SQLite; raises as `like`.
     """
     _check_pattern(pattern)
     if connection.dialect.name == "sqlite":
         return column.like(pattern)
-    return column.ilike(pattern, escape="")
+    small = sa.func.lower(bytewise(connection, column))
+    return small.like(pattern.translate(_SMALL), escape="")
 
 
 def bytewise(connection: sa.Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
