@@ -1,4 +1,4 @@
-"""Runs every benchmark, or those named: ``python -m bench [startup] [steps] [replay] [tracking]``.
+"""Runs every benchmark, or those named: ``python -m bench [startup] [steps] [blobs] [replay] …``.
 
 Options go to all that are named: ``python -m bench tracking --quick``.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("startup", "steps", "replay", "tracking")
+ALL = ("startup", "steps", "blobs", "replay", "tracking")
 
 
 def main(arguments: list[str]) -> int:

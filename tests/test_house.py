@@ -23,6 +23,7 @@ BROAD: dict[str, str] = {
     "kernel/committer.py": "a work can raise anything; whoever submitted it gets it",
     "kernel/worker.py": "the worker loop records the error of a job and goes on",
     "web/asgi.py": "the last resort of a server",
+    "server/app.py": "the last resort of the control plane, in the words of MLflow",
     "serving/process.py": "a refresh that failed is logged; the next one comes in half a second",
     "automation/loop.py": "the control loop logs a turn that failed and goes on",
     "training/worker.py": "a step's error crosses the process boundary",

@@ -20,6 +20,7 @@ from everfit.kernel import (
     Committer,
     Journal,
     Lease,
+    LocalBlobs,
     Transaction,
     Worker,
     Workspace,
@@ -160,6 +161,41 @@ def _run_submits(folder: str, url: str, number: int) -> None:
         thread.join()
 
 
+def write_blob(root: str, size: str) -> None:
+    """Write so many bytes, say so, and never finish."""
+    with LocalBlobs(Path(root)).writer() as writer:
+        writer.write(bytes(int(size)))
+        print("written", flush=True)  # noqa: T201 - the test waits for it
+        sys.stdin.read()
+
+
+def write_blobs(folder: str, seed: str, kills: str) -> None:
+    """Write blobs in two processes at a time and kill them, ``kills`` times; ``acknowledged``
+    holds the digests of those that were finished.
+    """
+    chance = random.Random(int(seed))
+    alive: list[int] = []
+    for number in range(int(kills)):
+        alive.append(_forked(partial(_run_writes, Path(folder), number)))
+        time.sleep(chance.uniform(0.02, 0.1))
+        if len(alive) == 2:
+            _kill(alive.pop(0))
+    for pid in alive:
+        _kill(pid)
+
+
+def _run_writes(folder: Path, seed: int) -> None:
+    acknowledged = os.open(folder / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    chance = random.Random(seed)
+    blobs = LocalBlobs(folder / "blobs")
+    while True:
+        with blobs.writer() as writer:
+            for _ in range(chance.choice([1, 10, 100])):
+                writer.write(chance.randbytes(30_000))
+            digest, _ = writer.finish()
+        os.write(acknowledged, f"{digest}\n".encode())
+
+
 def _forked(child: Callable[[], None]) -> int:
     # Forked from a process with the libraries loaded: a child works within milliseconds.
     pid = os.fork()
@@ -183,5 +219,7 @@ if __name__ == "__main__":
         "work": work,
         "append": append,
         "submit": submit,
+        "write_blob": write_blob,
+        "write_blobs": write_blobs,
     }
     programs[sys.argv[1]](*sys.argv[2:])

@@ -63,7 +63,9 @@ def filled(any_workspace: Workspace, clock: ManualClock) -> tuple[Workspace, lis
     for _ in range(60):
         clock.advance(timedelta(seconds=chance.choice([0, 1])))
         with any_workspace.transaction() as tx:
-            run = create_run(tx, chance.choice(experiments), actor=chance.choice(["ann", "bob"]))
+            run = create_run(
+                tx, chance.choice(experiments), actor=chance.choice(["ann", "bob"])
+            ).run
             points = [
                 MetricPoint(key, chance.choice([0.0, 0.5, 1.0, math.inf, math.nan]), 0, 0)
                 for key in ("acc", "loss")

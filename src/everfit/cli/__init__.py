@@ -17,6 +17,7 @@ COMMANDS = {
     "check": ("project", "Report every problem of the policy, then explain it."),
     "run": ("run", "Train, gate and release now, with live progress."),
     "serve": ("serve", "Answer predictions over HTTP."),
+    "server": ("server", "Answer MLflow clients: tracking, registry and artifacts."),
     "up": ("serve", "Serve, watch, retrain: run the whole loop."),
     "label": ("watch", "Hand in labels that have arrived, from a table."),
     "status": ("watch", "Show what runs, what waits for whom, what is next."),

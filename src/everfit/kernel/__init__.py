@@ -10,6 +10,8 @@ from everfit.kernel.database import (
     insert_if_absent,
     locked_rows,
     metadata,
+    microseconds,
+    moment,
 )
 from everfit.kernel.ids import new_id, time_part
 from everfit.kernel.journal import Frame, Journal, Position, frames, trim
@@ -27,7 +29,7 @@ from everfit.kernel.schedule import (
     unschedule,
 )
 from everfit.kernel.settings import Settings, load_settings
-from everfit.kernel.text import bytewise, ilike, like
+from everfit.kernel.text import bytewise, ilike, like, matches
 from everfit.kernel.work import Job, JobState, storable
 from everfit.kernel.work_store import cancel, enqueue, get_job, hasten, list_jobs
 from everfit.kernel.worker import Handler, Lease, Worker
@@ -74,7 +76,10 @@ __all__ = [
     "list_schedules",
     "load_settings",
     "locked_rows",
+    "matches",
     "metadata",
+    "microseconds",
+    "moment",
     "new_id",
     "next_time",
     "open_workspace",

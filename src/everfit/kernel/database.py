@@ -29,6 +29,16 @@ BUSY_SECONDS = 30.0
 SHARED_BYTES = 32 * 1024
 
 
+def microseconds(at: datetime) -> int:
+    """Return an aware time as whole microseconds since 1970."""
+    return (as_utc(at) - EPOCH) // MICROSECOND
+
+
+def moment(at_us: int) -> datetime:
+    """Return the time of so many microseconds since 1970."""
+    return EPOCH + at_us * MICROSECOND
+
+
 class Moment(sa.types.TypeDecorator[datetime]):
     """A UTC time, stored as whole microseconds since 1970: equal and ordered on every database."""
 
@@ -37,11 +47,11 @@ class Moment(sa.types.TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: object) -> int | None:
         """Turn an aware time into microseconds."""
-        return None if value is None else (as_utc(value) - EPOCH) // MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: object) -> datetime | None:
         """Turn microseconds into an aware time."""
-        return None if value is None else EPOCH + value * MICROSECOND
+        return None if value is None else moment(value)
 
 
 class Json(sa.types.TypeDecorator[Any]):

@@ -20,7 +20,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from everfit.errors import Conflict, EverfitError, Invalid, LedgerBroken, StorageFull, Unavailable
-from everfit.kernel.blobs import NO_ROOM, sync_folder
+from everfit.kernel.files import NO_ROOM, sync_folder
 
 HEADER = struct.Struct("<II")
 SEGMENT_BYTES = 64 * 1024 * 1024

@@ -27,7 +27,9 @@ class Settings:
     workers: int = 0
     host: str = "127.0.0.1"
     port: int = 8080
+    server_port: int = 5000
     max_body_bytes: int = 16 * 1024 * 1024
+    max_artifact_bytes: int = 100 * 1024**3
     max_columns: int = 2_000
     lease_seconds: float = 30.0
     currency: str = "EUR"
@@ -43,7 +45,7 @@ class Settings:
 
 # Below the home: the name that the project had when it was first opened.
 PROJECT_FILE = "project"
-NUMBERS = {"busy_seconds", "lease_seconds", "max_body_bytes", "max_columns"}
+NUMBERS = {"busy_seconds", "lease_seconds", "max_artifact_bytes", "max_body_bytes", "max_columns"}
 
 
 def _project_name(home: Path, folder: Path) -> str:

@@ -46,8 +46,7 @@ def ilike(
     _check_pattern(pattern)
     if connection.dialect.name == "sqlite":
         return column.like(pattern)
-    small = sa.func.lower(bytewise(connection, column))
-    return small.like(pattern.translate(_SMALL), escape="")
+    return sa.func.lower(bytewise(connection, column)).like(lower_ascii(pattern), escape="")
 
 
 def bytewise(connection: sa.Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -64,6 +63,34 @@ def as_glob(pattern: str) -> str:
     ('bik?s*', '[[]a][*][?]')
     """
     return pattern.translate(_GLOB)
+
+
+def lower_ascii(text: str) -> str:
+    """Return ``text`` with A to Z in small letters, as ``lower`` of a bytewise column gives it.
+
+    Examples
+    --------
+    >>> lower_ascii("ÄRA")
+    'Ära'
+    """
+    return text.translate(_SMALL)
+
+
+def matches(dialect: str, column: str, operator: str, pattern: str) -> tuple[str, str]:
+    """Return `like` or `ilike` as a piece of literal SQL, and the value of its question mark.
+
+    ``column`` becomes part of the statement: a fixed name, never what a caller wrote.
+    """
+    _check_pattern(pattern)
+    if dialect == "sqlite":
+        return (
+            (f"{column} GLOB ?", as_glob(pattern))
+            if operator == "LIKE"
+            else (f"{column} LIKE ?", pattern)
+        )
+    if operator == "LIKE":
+        return f"{column} LIKE ? ESCAPE ''", pattern
+    return f"lower({column} COLLATE \"C\") LIKE ? ESCAPE ''", lower_ascii(pattern)
 
 
 def _check_pattern(pattern: str) -> None:

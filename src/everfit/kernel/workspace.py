@@ -33,7 +33,7 @@ class Transaction:
     @property
     def now_us(self) -> int:
         """Return the time in microseconds since 1970."""
-        return (self.now - database.EPOCH) // database.MICROSECOND
+        return database.microseconds(self.now)
 
     def record(self, kind: str, subject: str, /, actor: str = "everfit", **data: Any) -> int:
         """Write one ledger event in this transaction and return its number."""

@@ -2,9 +2,10 @@
 
 from everfit.mlflow_api.dispatch import Api, Call, Endpoint, Request
 from everfit.mlflow_api.refusals import no_endpoint, refusal
-from everfit.mlflow_api.routes import ROUTES, Route
+from everfit.mlflow_api.routes import PROTOCOL_VERSION, ROUTES, Route
 
 __all__ = [
+    "PROTOCOL_VERSION",
     "ROUTES",
     "Api",
     "Call",

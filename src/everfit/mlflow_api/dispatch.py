@@ -16,8 +16,8 @@ import msgspec
 from everfit.errors import Invalid
 from everfit.kernel import Blobs, Transaction
 
+STORED_ROOT = "mlflow-artifacts:/"
 Handler = Callable[[Any, Any], Any]
-MAX_BODY_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +25,27 @@ class Api:
     """How artifacts are addressed by those who ask: over HTTP, or in this process."""
 
     blobs: Blobs
-    artifact_scheme: str = "mlflow-artifacts:"
+    artifact_root: str = STORED_ROOT
 
     def artifact_uri(self, path: str) -> str:
         """Return the URI of a path in the tree of artifacts."""
-        return f"{self.artifact_scheme}/{path}"
+        return f"{self.artifact_root}{path}"
+
+    def tree_path(self, uri: str) -> str | None:
+        """Return the path in the tree that a URI of any of its forms means, or None."""
+        for root in (self.artifact_root, STORED_ROOT):
+            if uri.startswith(root):
+                return uri.removeprefix(root).strip("/")
+        return None
+
+    def stored(self, path: str) -> str:
+        """Return the URI of a path as it is kept: the same for whoever asks for it later."""
+        return f"{STORED_ROOT}{path}"
+
+    def rendered(self, uri: str) -> str:
+        """Return a URI that was kept as those who ask now can use it."""
+        path = self.tree_path(uri)
+        return uri if path is None else self.artifact_uri(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +70,17 @@ class Request:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A handler with the type of its request, and whether it writes."""
 
-    handler: Handler
-    request: type[Any]
-    writes: bool
+    __slots__ = ("_decoder", "_fields", "handler", "request", "writes")
+
+    def __init__(self, handler: Handler, request: type[Any], *, writes: bool) -> None:
+        self.handler = handler
+        self.request = request
+        self.writes = writes
+        self._decoder = msgspec.json.Decoder(request, strict=False)
+        self._fields: dict[str, bool] | None = None
 
     def decode(self, request: Request) -> Any:
         """Return the request's message.
@@ -70,11 +90,12 @@ class Endpoint:
         Invalid
             If it is no JSON, lacks something, or holds something of another kind.
         """
-        fields = _fields(self.request)
         try:
-            if not request.path_values and request.body and not request.query:
-                return msgspec.json.decode(request.body, type=self.request, strict=False)
-            values = _values(fields, request)
+            if request.body and not (request.path_values or request.query):
+                return self._decoder.decode(request.body)
+            if self._fields is None:
+                self._fields = _fields(self.request)
+            values = _values(self._fields, request)
             return msgspec.convert(values, self.request, strict=False)
         except msgspec.MsgspecError as error:
             raise Invalid(

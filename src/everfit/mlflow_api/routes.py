@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from everfit.mlflow_api import experiments, logged, runs
+from everfit.mlflow_api import artifacts, experiments, logged, runs
 from everfit.mlflow_api.dispatch import Endpoint, read, write
 
+# The release of MLflow whose calls these are.
+PROTOCOL_VERSION = "3.17.2"
 PREFIXES = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
+ROOTS = ("/api/2.0", "/ajax-api/2.0")
 PREFIXES_3 = ("/api/3.0/mlflow", "/ajax-api/3.0/mlflow")
 
 
@@ -54,4 +57,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/metrics/get-history", read(logged.get_history)),
     Route("GET", "/metrics/get-history-bulk", read(logged.get_bulk)),
     Route("GET", "/metrics/get-history-bulk-interval", read(logged.get_interval)),
+    Route("GET", "/artifacts/list", read(artifacts.list_of_run)),
+    Route("GET", "/mlflow-artifacts/artifacts", read(artifacts.list_tree), ROOTS),
+    Route("DELETE", "/mlflow-artifacts/artifacts/{path...}", write(artifacts.delete_tree), ROOTS),
 )

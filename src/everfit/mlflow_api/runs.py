@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from everfit.errors import Invalid
 from everfit.mlflow_api import wire
@@ -22,7 +22,6 @@ from everfit.mlflow_api.values import (
 )
 from everfit.mlflow_api.wire import Message, Nothing, Tag
 from everfit.tracking import (
-    Experiment,
     Run,
     RunData,
     RunSearch,
@@ -31,6 +30,7 @@ from everfit.tracking import (
     delete_run,
     get_experiment,
     get_run_data,
+    locations,
     restore_run,
     search_runs,
     update_run,
@@ -91,9 +91,8 @@ def run_id_of(run_id: str, run_uuid: str) -> str:
     return found
 
 
-def run_info(call: Call, run: Run, experiments: Mapping[str, Experiment]) -> wire.RunInfo:
+def run_info(call: Call, run: Run, location: str | None) -> wire.RunInfo:
     """Return a run as it is answered, without what it logged."""
-    location = experiments[run.experiment].location
     own = call.api.artifact_uri(artifact_folder(run))
     return wire.RunInfo(
         run_id=run.id,
@@ -111,11 +110,10 @@ def run_info(call: Call, run: Run, experiments: Mapping[str, Experiment]) -> wir
 
 def run_messages(call: Call, found: Sequence[RunData]) -> list[wire.Run]:
     """Return runs as they are answered."""
-    ids = {data.run.experiment for data in found}
-    experiments = {id: get_experiment(call.tx, id) for id in ids}
+    places = locations(call.tx, found)
     return [
         wire.Run(
-            info=run_info(call, data.run, experiments),
+            info=run_info(call, data.run, places[data.run.experiment]),
             data=wire.RunData(
                 metrics=[metric(point) for point in data.metrics],
                 params=tag_list(data.params),
@@ -130,7 +128,7 @@ def run_messages(call: Call, found: Sequence[RunData]) -> list[wire.Run]:
 def create(call: Call, request: Create) -> dict[str, wire.Run]:
     """Start a run."""
     started = request.start_time
-    run = create_run(
+    made = create_run(
         call.tx,
         request.experiment_id or "0",
         name=request.run_name or None,
@@ -138,7 +136,7 @@ def create(call: Call, request: Create) -> dict[str, wire.Run]:
         started_at=moment(started, "start_time") if started else None,
         tags=tag_values(request.tags),
     )
-    return {"run": run_messages(call, [get_run_data(call.tx, run.id)])[0]}
+    return {"run": run_messages(call, [made])[0]}
 
 
 def get(call: Call, request: Named) -> dict[str, wire.Run]:
@@ -156,8 +154,7 @@ def update(call: Call, request: Update) -> dict[str, wire.RunInfo]:
         finished_at=None if ended is None else moment(ended, "end_time"),
         name=request.run_name or None,
     )
-    experiments = {run.experiment: get_experiment(call.tx, run.experiment)}
-    return {"run_info": run_info(call, run, experiments)}
+    return {"run_info": run_info(call, run, get_experiment(call.tx, run.experiment).location)}
 
 
 def delete(call: Call, request: Named) -> Nothing:

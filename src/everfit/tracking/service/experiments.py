@@ -147,13 +147,24 @@ def delete_experiment_tag(tx: Transaction, experiment_id: str, key: str) -> None
 def active_experiment(tx: Transaction, experiment_id: str) -> Experiment:
     """Return one experiment and hold it; raises NotFound, or Invalid where it is deleted."""
     experiment = get_experiment(tx, experiment_id, lock=True)
-    if experiment.stage is not Stage.ACTIVE:
+    check_active(experiment.id, experiment.stage)
+    return experiment
+
+
+def check_takes_runs(tx: Transaction, experiment_id: str) -> None:
+    """Raise NotFound where there is no such experiment, and Invalid where it is deleted."""
+    stage = store.stage_of(tx, experiment_id)
+    check_active(experiment_id, get_experiment(tx, experiment_id).stage if stage is None else stage)
+
+
+def check_active(experiment_id: str, stage: Stage) -> None:
+    """Raise Invalid if an experiment of this stage does not change and takes no runs."""
+    if stage is not Stage.ACTIVE:
         raise Invalid(
-            f"experiment {experiment_id} is {experiment.stage}",
+            f"experiment {experiment_id} is {stage}",
             hint="Restore it first; only an active one can change and take runs.",
             experiment=experiment_id,
         )
-    return experiment
 
 
 def _save(tx: Transaction, experiment: Experiment) -> Experiment:

@@ -24,6 +24,7 @@ from everfit.tracking.model import (
 from everfit.tracking.naming import made_up_name
 from everfit.tracking.rules import TAG_LENGTH, check_texts
 from everfit.tracking.service import experiments
+from everfit.tracking.store import experiments as experiment_store
 from everfit.tracking.store import logged
 from everfit.tracking.store import runs as store
 
@@ -83,8 +84,8 @@ def create_run(
     actor: str = "",
     started_at: datetime | None = None,
     tags: Mapping[str, str] | None = None,
-) -> Run:
-    """Start a run that a client logs, in an active experiment, and return it.
+) -> RunData:
+    """Start a run that a client logs, in an active experiment, and return it with its tags.
 
     Without a name it is given one that can be remembered.
 
@@ -96,7 +97,7 @@ def create_run(
     """
     tags = dict(tags or {})
     check_texts("a new run", "tag", tags, TAG_LENGTH)
-    experiments.active_experiment(tx, experiment_id)
+    experiments.check_takes_runs(tx, experiment_id)
     tagged = tags.get(NAME_TAG)
     if name and tagged and name != tagged:
         raise Invalid(
@@ -115,7 +116,7 @@ def create_run(
         parent=tags.get(PARENT_TAG),
     )
     _insert(tx, run, tags)
-    return run
+    return RunData(run=run, metrics=(), params={}, tags={**tags, NAME_TAG: run.name})
 
 
 def _insert(tx: Transaction, run: Run, tags: Mapping[str, str]) -> bool:
@@ -225,6 +226,15 @@ def load_runs(tx: Transaction, numbers: Sequence[int]) -> list[RunData]:
         RunData(run=runs[n], metrics=tuple(metrics[n]), params=params[n], tags=tags[n])
         for n in numbers
     ]
+
+
+def locations(tx: Transaction, runs: Sequence[RunData]) -> dict[str, str | None]:
+    """Return where the artifacts of the runs' experiments go, by experiment.
+
+    None stands for Everfit's own tree.
+    """
+    ids = sorted({data.run.experiment for data in runs})
+    return experiment_store.locations(tx, ids) if ids else {}
 
 
 def list_runs(tx: Transaction, *, kind: str | None = None, limit: int = 100) -> list[Run]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from everfit.errors import Invalid
+from everfit.kernel import matches
 from everfit.tracking.filters import Comparison
 
 # Indexes hold so many characters of a text.
@@ -36,7 +37,8 @@ def condition(column: str, clause: Comparison, dialect: str, *, indexed: bool = 
         many = value if isinstance(value, tuple) else (value,)
         return Condition(sql=f"{column} {operator} ({', '.join('?' * len(many))})", values=many)
     if operator in ("LIKE", "ILIKE"):
-        return _like(column, operator, str(value), dialect)
+        sql, pattern = matches(dialect, column, operator, str(value))
+        return Condition(sql=sql, values=(pattern,))
     if operator not in ORDERED:
         raise Invalid(
             f"{operator!r} is no comparison of a search", hint="Use =, !=, <, <=, >, >= or LIKE."
@@ -45,27 +47,3 @@ def condition(column: str, clause: Comparison, dialect: str, *, indexed: bool = 
         start = f"substr({column}, 1, {INDEXED}) = ? AND {column} = ?"
         return Condition(sql=start, values=(value[:INDEXED], value))
     return Condition(sql=f"{column} {operator} ?", values=(value,))
-
-
-def _like(column: str, operator: str, pattern: str, dialect: str) -> Condition:
-    """Return a match of a pattern in which ``%`` is any text and ``_`` any character.
-
-    SQLite's LIKE takes a letter for the other case's, and its GLOB does not.
-    """
-    if dialect == "postgresql":
-        return Condition(sql=f"{column} {operator} ? ESCAPE ''", values=(pattern,))
-    if operator == "ILIKE":
-        return Condition(sql=f"{column} LIKE ?", values=(pattern,))
-    return Condition(sql=f"{column} GLOB ?", values=(_glob(pattern),))
-
-
-def _glob(pattern: str) -> str:
-    """Return a LIKE pattern as GLOB writes it.
-
-    Examples
-    --------
-    >>> _glob("a%b_c*[d]")
-    'a*b?c[*][[]d]'
-    """
-    written = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
-    return "".join(written.get(letter, letter) for letter in pattern)

@@ -60,6 +60,20 @@ def get_experiment(
     return None if row is None else _experiments(tx, [row])[0]
 
 
+def stage_of(tx: Transaction, id: str) -> Stage | None:
+    """Return the stage of an experiment, or None: what every run that is started asks."""
+    query = "SELECT stage FROM tracking_experiments WHERE project = ? AND id = ?"
+    stage = tx.execute(query, (tx.project, id)).scalar_one_or_none()
+    return None if stage is None else Stage(stage)
+
+
+def locations(tx: Transaction, ids: Sequence[str]) -> dict[str, str | None]:
+    """Return where the artifacts of these experiments go, None for Everfit's own tree."""
+    marks = ", ".join("?" * len(ids))
+    query = f"SELECT id, location FROM tracking_experiments WHERE project = ? AND id IN ({marks})"
+    return dict(tuple(row) for row in tx.execute(query, (tx.project, *ids)))
+
+
 def update_experiment(
     tx: Transaction, id: str, *, name: str, stage: Stage, updated_at: datetime
 ) -> None:

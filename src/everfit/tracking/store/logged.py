@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from everfit.kernel import Transaction
 from everfit.tracking.model import MetricPoint, later
-from everfit.tracking.store.runs import chunks
+from everfit.tracking.store.runs import chunks, listed
 
 # A later point takes the place of the latest value. The order by step stays that by time as long
 # as what comes is later in both than everything before.
@@ -98,7 +98,7 @@ def latest_points(tx: Transaction, runs: Sequence[int]) -> dict[int, list[Metric
     found: dict[int, list[MetricPoint]] = {run: [] for run in runs}
     for part in chunks(runs):
         query = (
-            f"SELECT run, key, value, step, at FROM tracking_series WHERE run IN ({_list(part)})"
+            f"SELECT run, key, value, step, at FROM tracking_series WHERE run IN ({listed(part)})"
         )
         for run, key, value, step, at_us in tx.execute(f"{query} ORDER BY run, key"):
             found[run].append(MetricPoint(key, math.nan if value is None else value, step, at_us))
@@ -139,12 +139,7 @@ def texts(tx: Transaction, table: str, runs: Sequence[int]) -> dict[int, dict[st
     """Return the texts by key of these runs in ``tracking_params`` or ``tracking_tags``."""
     found: dict[int, dict[str, str]] = {run: {} for run in runs}
     for part in chunks(runs):
-        query = f"SELECT run, key, value FROM {table} WHERE run IN ({_list(part)})"
+        query = f"SELECT run, key, value FROM {table} WHERE run IN ({listed(part)})"
         for run, key, value in tx.execute(f"{query} ORDER BY run, key"):
             found[run][key] = value
     return found
-
-
-def _list(numbers: Sequence[int]) -> str:
-    """Return whole numbers as a statement lists them: no text of a caller can be among them."""
-    return ", ".join(map(str, map(int, numbers)))

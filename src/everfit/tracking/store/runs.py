@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from everfit.errors import NotFound
-from everfit.kernel import Transaction, insert_if_absent, locked_rows
+from everfit.kernel import Transaction, locked_rows, microseconds, moment
 from everfit.tracking.model import Run, RunStatus, Stage
 from everfit.tracking.tables import runs
 
+_INSERT = """
+INSERT INTO tracking_runs (project, id, experiment, kind, name, status, stage, actor,
+    started_at, finished_at, deleted_at, parent, error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING RETURNING number
+"""
 _COLUMNS = [runs.c[field.name] for field in fields(Run)]
+_FIELDS = [field.name for field in fields(Run)]
+_NAMES = ", ".join(_FIELDS)
+_TIMES = ("started_at", "finished_at", "deleted_at")
 CHUNK = 5_000
 
 
 def insert_run(tx: Transaction, run: Run) -> int | None:
     """Add ``run`` and return its number, or None where its id is taken."""
-    row = {"project": tx.project, **asdict(run)}
-    statement = insert_if_absent(tx.connection, runs).returning(runs.c.number)
-    number: int | None = tx.connection.execute(statement, row).scalar_one_or_none()
+    moments = [None if at is None else microseconds(at) for at in _moments(run)]
+    values = (run.id, run.experiment, run.kind, run.name, run.status, run.stage, run.actor)
+    row = tx.execute(_INSERT, (tx.project, *values, *moments, run.parent, run.error))
+    number: int | None = row.scalar_one_or_none()
     return number
+
+
+def _moments(run: Run) -> tuple[datetime | None, ...]:
+    return run.started_at, run.finished_at, run.deleted_at
 
 
 def update_run(tx: Transaction, run: Run) -> None:
@@ -80,10 +95,17 @@ def runs_by_number(tx: Transaction, numbers: Sequence[int]) -> dict[int, Run]:
     """Return the runs of these numbers."""
     found = {}
     for part in chunks(numbers):
-        query = sa.select(runs.c.number, *_COLUMNS).where(runs.c.number.in_(part))
-        for row in tx.connection.execute(query).mappings():
-            found[row["number"]] = _run({k: v for k, v in row.items() if k != "number"})
+        query = f"SELECT number, {_NAMES} FROM tracking_runs WHERE number IN ({listed(part)})"
+        for number, *values in tx.execute(query):
+            row = dict(zip(_FIELDS, values, strict=True))
+            times = {name: moment(row[name]) for name in _TIMES if row[name] is not None}
+            found[number] = _run(row | times)
     return found
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Return whole numbers as a statement lists them: no text of a caller can be among them."""
+    return ", ".join(map(str, map(int, numbers)))
 
 
 def runs_of_experiment(tx: Transaction, experiment: str) -> list[Run]:

@@ -71,7 +71,7 @@ def find_runs(tx: Transaction, search: RunSearch) -> list[int]:
             return found
     start = place.clause
     others = [_exists(clause, dialect) for clause in logged if clause is not start]
-    tables, order = _ordered(search.orders)
+    tables, order = _ordered(search.orders, dialect)
     where = [*_scope(tx, search), *plain, *others]
     if start is not None:
         first = _fits("d", start, dialect)
@@ -125,7 +125,7 @@ def _count(tx: Transaction, clause: Comparison) -> int | None:
 def _from_metric(tx: Transaction, search: RunSearch, where: Sequence[Condition]) -> list[int]:
     """Return the runs by the values of a metric, without those that lack it."""
     first = search.orders[0]
-    rest, order = _ordered(search.orders[1:])
+    rest, order = _ordered(search.orders[1:], tx.connection.dialect.name)
     direction = "ASC" if first.ascending else "DESC"
     statement = _Statement(
         tables=Condition(sql=f"tracking_series d CROSS JOIN {rest.sql}", values=rest.values),
@@ -181,7 +181,7 @@ def _fits(alias: str, clause: Comparison, dialect: str) -> Condition:
     return Condition(sql=f"{alias}.key = ? AND {fits.sql}", values=(clause.key, *fits.values))
 
 
-def _ordered(orders: Sequence[Order]) -> tuple[Condition, Condition]:
+def _ordered(orders: Sequence[Order], dialect: str) -> tuple[Condition, Condition]:
     """Return the tables that an order needs, and the order.
 
     What has no value comes last, and of metrics NaN before it. Runs that are equal in all this
@@ -193,7 +193,8 @@ def _ordered(orders: Sequence[Order]) -> tuple[Condition, Condition]:
         direction = "ASC" if order.ascending else "DESC"
         if order.entity is Entity.ATTRIBUTE:
             column = _ATTRIBUTES[order.key]
-            parts.append(f"{column} IS NULL, {column} {direction}")
+            by = column if order.key in _TIMES else f"{column}{_bytewise(dialect)}"
+            parts.append(f"{column} IS NULL, {by} {direction}")
             continue
         table, alias = _TABLES[order.entity], f"o{number}"
         tables.append(f"LEFT JOIN {table} {alias} ON {alias}.run = r.number AND {alias}.key = ?")
@@ -202,11 +203,17 @@ def _ordered(orders: Sequence[Order]) -> tuple[Condition, Condition]:
         lacking = (
             f"CASE WHEN {column} IS NOT NULL THEN 0 WHEN {alias}.run IS NOT NULL THEN 1 ELSE 2 END"
         )
-        parts.append(f"{lacking}, {column} {direction}")
+        text = "" if order.entity is Entity.METRIC else _bytewise(dialect)
+        parts.append(f"{lacking}, {column}{text} {direction}")
     if not any(order.entity is Entity.ATTRIBUTE and order.key == "start_time" for order in orders):
         parts.append("r.started_at DESC")
     parts.append("r.id")
     return Condition(sql=" ".join(tables), values=tuple(keys)), Condition(sql=", ".join(parts))
+
+
+def _bytewise(dialect: str) -> str:
+    """Return what orders a text by code points, as SQLite does, and not by a country's rules."""
+    return "" if dialect == "sqlite" else ' COLLATE "C"'
 
 
 def _marks(values: Sequence[object]) -> str:
