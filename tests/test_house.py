@@ -99,9 +99,12 @@ def test_public_surface_is_the_budgeted_one() -> None:
     assert everfit.__all__ == [
         "Client",
         "EverfitError",
+        "Run",
         "Source",
         "Split",
         "__version__",
+        "find_run",
+        "runs",
         "step",
     ]
     assert all(getattr(everfit, name) for name in everfit.__all__)

@@ -8,18 +8,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from everfit.data import Source, Split
     from everfit.errors import EverfitError
-    from everfit.sdk import Client
+    from everfit.sdk import Client, Run, find_run, runs
     from everfit.training import step
 
 __version__ = "0.1.0"
-__all__ = ["Client", "EverfitError", "Source", "Split", "__version__", "step"]
+__all__ = [
+    "Client",
+    "EverfitError",
+    "Run",
+    "Source",
+    "Split",
+    "__version__",
+    "find_run",
+    "runs",
+    "step",
+]
 
 # Loaded on first use: `import everfit` itself stays free of NumPy, SQLAlchemy and the rest.
 _HOMES = {
     "Client": "everfit.sdk",
     "EverfitError": "everfit.errors",
+    "Run": "everfit.sdk",
     "Source": "everfit.data",
     "Split": "everfit.data",
+    "find_run": "everfit.sdk",
+    "runs": "everfit.sdk",
     "step": "everfit.training.steps",
 }
 

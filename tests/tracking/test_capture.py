@@ -10,8 +10,6 @@ import time
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from everfit.kernel import Workspace
 from everfit.tracking import (
     artifacts,
@@ -22,26 +20,7 @@ from everfit.tracking import (
 )
 from everfit.tracking.capture import MAX_DIFF_BYTES
 
-
-def git(folder: Path, *arguments: str) -> str:
-    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
-    done = subprocess.run(
-        ["git", "-C", str(folder), *author, *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project folder inside a larger git tree, committed."""
-    folder = tmp_path / "tree" / "bikes"
-    folder.mkdir(parents=True)
-    (folder / "pipeline.py").write_text("depth = 4\n")
-    (folder.parent / "elsewhere.py").write_text("x = 1\n")
-    git(folder.parent, "init", "--quiet")
-    git(folder.parent, "add", ".")
-    git(folder.parent, "commit", "--quiet", "--message", "start")
-    return folder
+from .conftest import git
 
 
 def test_clean_code_is_its_commit(project: Path) -> None:
@@ -124,6 +103,19 @@ def test_without_git_the_archive_gives_the_code_back(tmp_path: Path) -> None:
     assert not (tmp_path / "again/rows.csv").exists()
 
 
+def test_what_git_does_not_hold_is_archived_first(project: Path) -> None:
+    (project / "aaa.yaml").write_bytes(b"#" * (MAX_DIFF_BYTES - 100))
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "a large file")
+    (project / "pipeline.py").write_text("depth = 8\n" * 20)
+    (project / "deep").mkdir()
+    (project / "deep/new.py").write_text("width = 3\n")
+    code = capture_code(project)
+    with zipfile.ZipFile(io.BytesIO(code.archive)) as archive:
+        assert archive.namelist() == ["pipeline.py", "deep/new.py"]
+    assert not code.whole
+
+
 def test_the_lock_names_every_installed_distribution() -> None:
     environment_lock.cache_clear()
     start = time.process_time()
@@ -149,9 +141,15 @@ def test_provenance_becomes_artifacts_of_the_run(any_workspace: Workspace, proje
     assert content["environment.txt"].decode() == environment_lock()
     assert content["code.patch"] == code.diff
     described = json.loads(content["code.json"])
-    assert described == {"commit": code.commit, "untracked": ["new.py"], "digest": code.digest}
+    assert described == {
+        "commit": code.commit,
+        "untracked": ["new.py"],
+        "whole": True,
+        "digest": code.digest,
+    }
     with zipfile.ZipFile(io.BytesIO(content["code.zip"])) as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == {
-            "new.py": b"width = 3\n"
+            "new.py": b"width = 3\n",
+            "pipeline.py": b"depth = 8\n",
         }
     assert found["code.patch"].bytes == len(code.diff)

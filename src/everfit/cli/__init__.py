@@ -21,6 +21,8 @@ COMMANDS = {
     "up": ("serve", "Serve, watch, retrain: run the whole loop."),
     "label": ("watch", "Hand in labels that have arrived, from a table."),
     "status": ("watch", "Show what runs, what waits for whom, what is next."),
+    "runs": ("runs", "List runs, filtered and sorted, with the columns asked for."),
+    "diff": ("runs", "Show where runs differ: parameters, metrics, code, data, environment."),
     "why": ("watch", "Explain a prediction, alert, verdict, release or run."),
     "metrics": ("watch", "Print the ten metrics, computed from recorded events."),
     "approve": ("govern", "Approve a version that waits for people."),

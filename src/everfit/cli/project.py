@@ -17,6 +17,7 @@ from everfit.automation import (
 )
 from everfit.cli import show
 from everfit.data import Role, Task
+from everfit.kernel import Workspace, find_workspace
 
 FOLDER = click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 
@@ -26,6 +27,13 @@ def opened(folder: Path) -> Project:
     project = open_project(folder)
     click.get_current_context().call_on_close(project.workspace.close)
     return project
+
+
+def found(folder: Path) -> Workspace:
+    """Return what is recorded in ``folder``, with a policy or without, until the command ends."""
+    workspace = find_workspace(folder)
+    click.get_current_context().call_on_close(workspace.close)
+    return workspace
 
 
 @click.command()

@@ -33,7 +33,7 @@ from everfit.kernel.text import bytewise, ilike, like, matches
 from everfit.kernel.work import Job, JobState, storable
 from everfit.kernel.work_store import cancel, enqueue, get_job, hasten, list_jobs
 from everfit.kernel.worker import Handler, Lease, Worker
-from everfit.kernel.workspace import Transaction, Workspace, open_workspace
+from everfit.kernel.workspace import Transaction, Workspace, find_workspace, open_workspace
 
 __all__ = [
     "UNIT_SECONDS",
@@ -65,6 +65,7 @@ __all__ = [
     "canonical_json",
     "enqueue",
     "enqueue_due",
+    "find_workspace",
     "frames",
     "get_job",
     "hasten",

@@ -11,12 +11,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from everfit.errors import NotFound
 from everfit.kernel import database, ledger
 from everfit.kernel.blobs import Blobs, LocalBlobs
 from everfit.kernel.clock import Clock, SystemClock
 from everfit.kernel.ids import new_id
 from everfit.kernel.migrate import migrate
-from everfit.kernel.settings import PROJECT_FILE, Settings
+from everfit.kernel.settings import PROJECT_FILE, Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,24 @@ def _keep_name(settings: Settings) -> None:
         whole = name.with_suffix(".new")
         whole.write_text(f"{settings.project}\n", encoding="utf-8")
         whole.replace(name)
+
+
+def find_workspace(folder: Path) -> Workspace:
+    """Open the installation that the project in ``folder`` has already.
+
+    Raises
+    ------
+    NotFound
+        If there is none: asking what is recorded makes nothing.
+    """
+    settings = load_settings(folder)
+    url = sa.make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise NotFound(
+            f"nothing is recorded in {folder.resolve()}: there is no {url.database}",
+            hint="Go to the folder of a project, or train first: `everfit run`.",
+        )
+    return open_workspace(settings)
 
 
 def open_workspace(

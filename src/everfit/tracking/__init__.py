@@ -1,6 +1,8 @@
 """Experiments and runs, and what they leave behind: parameters, metrics, artifacts, code."""
 
 from everfit.tracking.capture import CodeState, capture_code, environment_lock
+from everfit.tracking.columns import REPRODUCED_TAG
+from everfit.tracking.compare import Fact, Row, RunComparison, RunRecord, Section
 from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import (
     DEFAULT_EXPERIMENT,
@@ -12,12 +14,14 @@ from everfit.tracking.model import (
     MetricPoint,
     Run,
     RunData,
+    RunQuery,
     RunSearch,
     RunStatus,
     Scalar,
     Stage,
     artifact_folder,
 )
+from everfit.tracking.restore import RecordedCode, restore_code
 from everfit.tracking.service.experiments import (
     create_experiment,
     delete_experiment,
@@ -54,6 +58,7 @@ from everfit.tracking.service.logged import (
     set_tags,
     tags,
 )
+from everfit.tracking.service.records import recorded_code, recorded_environment, run_record
 from everfit.tracking.service.runs import (
     create_run,
     delete_run,
@@ -66,25 +71,38 @@ from everfit.tracking.service.runs import (
     start_run,
     update_run,
 )
-from everfit.tracking.service.search import search_experiments, search_runs
+from everfit.tracking.service.search import (
+    query_runs,
+    resolve_run,
+    search_experiments,
+    search_runs,
+)
 
 __all__ = [
     "DEFAULT_EXPERIMENT",
     "NAME_TAG",
     "PARENT_TAG",
+    "REPRODUCED_TAG",
     "Artifact",
     "CodeState",
     "Comparison",
     "Entity",
     "Experiment",
     "ExperimentSearch",
+    "Fact",
     "MetricPoint",
     "Order",
+    "RecordedCode",
+    "Row",
     "Run",
+    "RunComparison",
     "RunData",
+    "RunQuery",
+    "RunRecord",
     "RunSearch",
     "RunStatus",
     "Scalar",
+    "Section",
     "Stage",
     "artifact_folder",
     "artifacts",
@@ -119,10 +137,16 @@ __all__ = [
     "place_of",
     "points_at_steps",
     "put_file",
+    "query_runs",
     "record_provenance",
+    "recorded_code",
+    "recorded_environment",
     "rename_experiment",
+    "resolve_run",
+    "restore_code",
     "restore_experiment",
     "restore_run",
+    "run_record",
     "sample_metric",
     "search_experiments",
     "search_runs",

@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +24,17 @@ class CodeState:
     """The code of a project folder at one moment.
 
     ``commit`` is None outside a git tree, ``diff`` holds the changes of tracked files since
-    the commit, ``untracked`` the names of files git neither tracks nor ignores, ``archive`` a zip
-    of the code that git does not hold (all of it without git). ``digest`` is equal for equal
-    contents of the folder's ``*.py`` and ``*.yaml`` files, with or without git.
+    the commit, ``untracked`` the names of files git neither tracks nor ignores. ``archive`` is a
+    zip of the folder's ``*.py`` and ``*.yaml`` files, what git does not hold first; ``whole`` says
+    whether all of them found room in it. ``digest`` is equal for equal contents of these files,
+    with or without git.
     """
 
     commit: str | None
     diff: bytes
     untracked: tuple[str, ...]
     archive: bytes
+    whole: bool
     digest: str
 
     @property
@@ -43,23 +45,31 @@ class CodeState:
 
 def capture_code(folder: Path) -> CodeState:
     """Return the state of the code in ``folder``, and of nothing outside it."""
-    digest = _digest(folder)
-    commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    digest = code_digest(folder)
+    commit = run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     if commit is None:
-        whole = _archive(folder, _code_files(folder))
-        return CodeState(commit=None, diff=b"", untracked=(), archive=whole, digest=digest)
+        archive, whole = _archive(folder, ())
+        return CodeState(
+            commit=None, diff=b"", untracked=(), archive=archive, whole=whole, digest=digest
+        )
     here = ("--", ".", ":(exclude).everfit")
-    diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", *here)
-    others = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", *here)
-    names = sorted(filter(None, (others or b"").decode(errors="replace").split("\0")))
-    code = (folder / name for name in names if _is_code(folder, name))
+    diff = run_git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", *here)
+    untracked = _names(folder, "ls-files", "--others", "--exclude-standard", "-z", *here)
+    changed = _names(folder, "diff", "HEAD", "--name-only", "--relative", "-z", *here)
+    archive, whole = _archive(folder, {*untracked, *changed})
     return CodeState(
         commit=commit.decode().strip(),
         diff=_bounded(diff or b""),
-        untracked=tuple(names),
-        archive=_archive(folder, (path for path in code if path.is_file())),
+        untracked=untracked,
+        archive=archive,
+        whole=whole,
         digest=digest,
     )
+
+
+def _names(folder: Path, *arguments: str) -> tuple[str, ...]:
+    listed = run_git(folder, *arguments) or b""
+    return tuple(sorted(filter(None, listed.decode(errors="replace").split("\0"))))
 
 
 @functools.cache
@@ -86,7 +96,7 @@ def _name_and_version(distribution: importlib.metadata.Distribution) -> tuple[st
     return fields.get("Name", ""), fields.get("Version", "")
 
 
-def _git(folder: Path, *arguments: str) -> bytes | None:
+def run_git(folder: Path, *arguments: str) -> bytes | None:
     """Return what git prints, or None without git, outside its trees, or before a first commit."""
     command = ["git", "-C", str(folder), *arguments]
     try:
@@ -105,47 +115,56 @@ def _bounded(diff: bytes) -> bytes:
     return diff[:MAX_DIFF_BYTES] + f"\n# cut: the diff has {len(diff):,} bytes\n".encode()
 
 
-def _archive(folder: Path, paths: Iterable[Path]) -> bytes:
-    """Return a zip of the files, equal for equal contents; empty for none."""
-    packed, room = io.BytesIO(), MAX_DIFF_BYTES
+def _archive(folder: Path, first: Collection[str]) -> tuple[bytes, bool]:
+    """Return a zip of the code, equal for equal contents, and whether it holds all of it.
+
+    The files ``first``, which nothing else holds, come before the others.
+    """
+    packed, room, whole = io.BytesIO(), MAX_DIFF_BYTES, True
+    found = {path.relative_to(folder).as_posix(): path for path in code_files(folder)}
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         # The project's own files first: what lies deeper may not find room.
-        for path in sorted(paths, key=lambda path: (len(path.parts), path)):
-            # Without a date of its own a file has the first that a zip can hold.
-            named = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+        for name in sorted(found, key=lambda name: (name not in first, name.count("/"), name)):
             try:
-                content = path.read_bytes()
+                content = found[name].read_bytes()
             except OSError:
-                continue  # It is gone, or not for this user: `untracked` names it all the same.
-            if len(content) <= room:
-                room -= len(content)
-                archive.writestr(named, content, zipfile.ZIP_DEFLATED)
-    return packed.getvalue() if archive.namelist() else b""
+                whole = False  # It is gone, or not for this user.
+                continue
+            if len(content) > room:
+                whole = False
+                continue
+            room -= len(content)
+            # Without a date of its own a file has the first that a zip can hold.
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return (packed.getvalue() if archive.namelist() else b""), whole
 
 
-def _digest(folder: Path) -> str:
+def archived_files(archive: bytes) -> dict[str, str]:
+    """Return the name and the SHA-256 of each file in an archive of code."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        return {
+            name: hashlib.sha256(packed.read(name)).hexdigest()
+            for name in sorted(packed.namelist())
+        }
+
+
+def code_digest(folder: Path) -> str:
+    """Return the SHA-256 of names and contents of the code in ``folder``."""
     whole = hashlib.sha256()
-    for path in sorted(_code_files(folder)):
+    for path in sorted(code_files(folder)):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         whole.update(f"{content}  {path.relative_to(folder).as_posix()}\n".encode())
     return whole.hexdigest()
 
 
-def _code_files(folder: Path) -> Iterator[Path]:
+def code_files(folder: Path) -> Iterator[Path]:
+    """Yield the ``*.py`` and ``*.yaml`` files of a project, without caches and environments."""
     for root, folders, names in os.walk(folder):
         here = Path(root)
         folders[:] = [name for name in folders if _holds_code(here / name)]
         for name in names:
             if name.endswith(CODE_SUFFIXES) and (here / name).is_file():
                 yield here / name
-
-
-def _is_code(folder: Path, name: str) -> bool:
-    """Return whether the file, named from ``folder`` on, is code of the project itself."""
-    above = Path(name).parents
-    return name.endswith(CODE_SUFFIXES) and all(
-        _holds_code(folder / part) for part in above if part != Path()
-    )
 
 
 def _holds_code(folder: Path) -> bool:

@@ -112,6 +112,21 @@ class RunSearch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    """Which runs a person asks for, in writing; ``experiments`` are names, none for all of them.
+
+    ``filter`` and ``order_by`` are written as `everfit.tracking.filters` says; ``deleted`` asks
+    for deleted runs too.
+    """
+
+    filter: str | None = None
+    order_by: Sequence[str] = ()
+    experiments: Sequence[str] = ()
+    limit: int = 1_000
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentSearch:
     """Which experiments are asked for: by which clauses, in which order, and which part of them."""
 

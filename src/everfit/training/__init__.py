@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from everfit.training.pipeline import Function, Pipeline
     from everfit.training.plan import METRICS, load_pipeline
     from everfit.training.pool import StepPool
+    from everfit.training.records import compare_runs
     from everfit.training.rows import collect_history
     from everfit.training.service import run_step, run_steps, spent
     from everfit.training.steps import (
@@ -55,6 +56,7 @@ __all__ = [
     "TrainingResult",
     "check_candidates",
     "collect_history",
+    "compare_runs",
     "execute",
     "load_pipeline",
     "load_value",
@@ -85,6 +87,7 @@ _NAMES = {
     "pipeline": ("Function", "Pipeline"),
     "plan": ("METRICS", "load_pipeline"),
     "pool": ("StepPool",),
+    "records": ("compare_runs",),
     "rows": ("collect_history",),
     "service": ("run_step", "run_steps", "spent"),
     "steps": (

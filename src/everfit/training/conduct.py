@@ -35,11 +35,11 @@ from everfit.training.engine import execute, load_value, store_value
 from everfit.training.model import CandidateScore, TrainingRequest, TrainingResult
 from everfit.training.plan import METRICS, Plan, load_pipeline, located, trial_label
 from everfit.training.pool import StepPool
+from everfit.training.records import RESULT
 from everfit.training.search import Competitor, Search, Trial, competitor
 from everfit.training.steps import BLOB, Call, Heartbeat, Progress, StepResult, quiet
 
 KIND = "training"
-RESULT = "result.json"
 JSON = "application/json"
 Finish = Callable[[Transaction, TrainingResult], None]
 

@@ -13,6 +13,9 @@ from everfit.tracking.service.runs import get_run
 from everfit.tracking.store import artifacts as store
 
 PATH_LENGTH = 1_000
+ENVIRONMENT = "environment.txt"
+CODE, CODE_PATCH, CODE_ARCHIVE = "code.json", "code.patch", "code.zip"
+"""Artifacts that hold what a run was made with."""
 
 
 def put_file(tx: Transaction, path: str, digest: str, *, bytes: int, media: str) -> Artifact:
@@ -86,20 +89,20 @@ def artifacts(tx: Transaction, run_id: str) -> dict[str, Artifact]:
 def record_provenance(tx: Transaction, blobs: Blobs, run_id: str, code: CodeState) -> None:
     """Record code and environment as artifacts of the run.
 
-    Artifacts: ``environment.txt``, ``code.json`` and what the commit alone does not give back:
-    ``code.patch`` where tracked files were changed, ``code.zip`` of the others.
+    Artifacts: ``environment.txt``, ``code.json``, ``code.patch`` where tracked files were changed,
+    and ``code.zip`` with the code itself.
     """
     described = {
         name: value for name, value in asdict(code).items() if name not in ("diff", "archive")
     }
     files = {
-        "environment.txt": (environment_lock().encode(), "text/plain"),
-        "code.json": (canonical_json(described).encode(), "application/json"),
+        ENVIRONMENT: (environment_lock().encode(), "text/plain"),
+        CODE: (canonical_json(described).encode(), "application/json"),
     }
     if code.diff:
-        files["code.patch"] = (code.diff, "text/x-diff")
+        files[CODE_PATCH] = (code.diff, "text/x-diff")
     if code.archive:
-        files["code.zip"] = (code.archive, "application/zip")
+        files[CODE_ARCHIVE] = (code.archive, "application/zip")
     for name, (content, media) in files.items():
         digest = blobs.put(content)
         log_artifact(tx, run_id, name, digest, bytes=len(content), media=media)

@@ -91,6 +91,19 @@ def list_runs(tx: Transaction, *, kind: str | None, limit: int) -> list[Run]:
     return [_run(row) for row in tx.connection.execute(query).mappings()]
 
 
+def runs_meant(tx: Transaction, text: str, *, limit: int) -> list[Run]:
+    """Return runs that are not deleted and are called ``text`` or have ids that begin so."""
+    begins = sa.func.substr(runs.c.id, 1, len(text)) == text
+    query = (
+        sa.select(*_COLUMNS)
+        .where(runs.c.project == tx.project, runs.c.stage == Stage.ACTIVE)
+        .where(sa.or_(begins, runs.c.name == text))
+        .order_by(runs.c.started_at.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
+    return [_run(row) for row in tx.connection.execute(query).mappings()]
+
+
 def runs_by_number(tx: Transaction, numbers: Sequence[int]) -> dict[int, Run]:
     """Return the runs of these numbers."""
     found = {}

@@ -1,0 +1,98 @@
+"""What is on record of a run, as facts that can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from everfit.kernel import Blobs, Transaction
+from everfit.tracking.capture import archived_files
+from everfit.tracking.compare import Fact, RunRecord, Section, installed
+from everfit.tracking.model import NAME_TAG, Artifact, RunData
+from everfit.tracking.restore import RecordedCode
+from everfit.tracking.service.experiments import get_experiment
+from everfit.tracking.service.files import CODE, CODE_ARCHIVE, CODE_PATCH, ENVIRONMENT, artifacts
+from everfit.tracking.service.runs import get_run_data
+
+COMMIT_TAG = "mlflow.source.git.commit"
+"""Tag in which the field's clients write the commit of the code that logs."""
+
+
+def run_record(tx: Transaction, blobs: Blobs, run_id: str) -> RunRecord:
+    """Return the facts of one run; raises NotFound where it, or what it kept, is not there."""
+    data = get_run_data(tx, run_id)
+    kept = artifacts(tx, run_id)
+    code = _described(blobs, kept)
+    archive = _content(blobs, kept, CODE_ARCHIVE)
+    lock = _content(blobs, kept, ENVIRONMENT)
+    facts: dict[Section, Mapping[str, Fact]] = {
+        Section.RUN: _of_run(tx, data),
+        Section.PARAMS: data.params,
+        Section.METRICS: {point.key: point.value for point in data.metrics},
+        Section.TAGS: {key: text for key, text in data.tags.items() if key != NAME_TAG},
+        Section.CODE: _of_code(code, kept, data),
+        Section.FILES: archived_files(archive) if archive and code.get("whole") else {},
+        Section.ENVIRONMENT: installed(lock.decode()) if lock else {},
+    }
+    return RunRecord(run=data.run, facts=facts)
+
+
+def recorded_code(tx: Transaction, blobs: Blobs, run_id: str) -> RecordedCode | None:
+    """Return the code that a run was made with, or None where none was recorded.
+
+    Raises
+    ------
+    NotFound
+        If there is no such run, or what it kept is gone.
+    """
+    kept = artifacts(tx, run_id)
+    code = _described(blobs, kept)
+    if not code:
+        return None
+    return RecordedCode(
+        commit=code["commit"],
+        digest=code["digest"],
+        whole=code.get("whole", False),
+        archive=_content(blobs, kept, CODE_ARCHIVE) or b"",
+    )
+
+
+def recorded_environment(tx: Transaction, blobs: Blobs, run_id: str) -> str | None:
+    """Return the environment lock of a run, or None; raises NotFound."""
+    lock = _content(blobs, artifacts(tx, run_id), ENVIRONMENT)
+    return None if lock is None else lock.decode()
+
+
+def _described(blobs: Blobs, kept: Mapping[str, Artifact]) -> dict[str, Any]:
+    content = _content(blobs, kept, CODE)
+    found: dict[str, Any] = json.loads(content) if content else {}
+    return found
+
+
+def _content(blobs: Blobs, kept: Mapping[str, Artifact], name: str) -> bytes | None:
+    return blobs.get(kept[name].digest) if name in kept else None
+
+
+def _of_run(tx: Transaction, data: RunData) -> dict[str, Fact]:
+    run = data.run
+    found = {
+        "experiment": get_experiment(tx, run.experiment).name,
+        "kind": run.kind,
+        "status": str(run.status),
+        "actor": run.actor,
+        "error": run.error,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _of_code(
+    code: Mapping[str, Any], kept: Mapping[str, Artifact], data: RunData
+) -> dict[str, Fact]:
+    found = {
+        "commit": code.get("commit") or data.tags.get(COMMIT_TAG),
+        "digest": code.get("digest"),
+        "untracked": ", ".join(code.get("untracked", ())),
+    }
+    found |= {name: kept[name].digest for name in (CODE_PATCH, CODE_ARCHIVE) if name in kept}
+    return {name: value for name, value in found.items() if value}
