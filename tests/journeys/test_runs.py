@@ -30,7 +30,7 @@ def ids(tmp_path: Path) -> list[str]:
     with workspace.transaction() as tx:
         ensure_default(tx)
         for number in range(3):
-            run = create_run(tx, "0", name=f"r{number}", actor="ada")
+            run = create_run(tx, "0", name=f"r{number}", actor="ada").run
             log_params(tx, run.id, {"depth": str(number), "seed": "0"})
             log_metrics(tx, run.id, {"mae": 4.0 - number, "r2": 0.5})
             set_tags(tx, run.id, {"team": "a"})

@@ -137,7 +137,7 @@ def test_runs_are_asked_for_in_writing(any_workspace: Workspace) -> None:
     with any_workspace.transaction() as tx:
         bikes = create_experiment(tx, "bikes").id
         for number in range(4):
-            run = create_run(tx, bikes if number % 2 else "0", name=f"r{number}")
+            run = create_run(tx, bikes if number % 2 else "0", name=f"r{number}").run
             log_metrics(tx, run.id, {"mae": float(number)})
             log_params(tx, run.id, {"depth": "8"})
             if number == 3:
@@ -291,7 +291,7 @@ def test_the_facts_of_a_run_are_what_it_logged_and_was_made_with(
 def test_a_run_that_a_client_logged_has_the_commit_that_it_told(any_workspace: Workspace) -> None:
     with any_workspace.transaction() as tx:
         ensure_default(tx)
-        run = create_run(tx, "0", name="r", tags={"mlflow.source.git.commit": "a" * 40})
+        run = create_run(tx, "0", name="r", tags={"mlflow.source.git.commit": "a" * 40}).run
         facts = run_record(tx, any_workspace.blobs, run.id).facts
     assert facts[Section.CODE] == {"commit": "a" * 40}
     assert facts[Section.RUN]["experiment"] == "Default"
