@@ -104,7 +104,7 @@ def fits(data: RunData, clause: Comparison) -> bool:
     value = value_of(data, clause.entity, clause.key)
     if clause.operator in ("IS NULL", "IS NOT NULL"):
         return (value is None) == (clause.operator == "IS NULL")
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None:
         return False
     return COMPARED[clause.operator](value, clause.value)
 

@@ -9,7 +9,7 @@ What is left to the SQL of a search:
 - the order of rows that the given order leaves equal (each grammar's docstring says which);
 - ``run_name`` of runs, which MLflow looks for in the tag ``mlflow.runName``, kept equal to it;
 - LIKE: ``%`` is any text and ``_`` any character, with no way to escape them; ILIKE ignores the
-  case of the letters A to Z and of no others (`as_glob`, `lower_ascii`).
+  case of the letters A to Z and of no others (`everfit.kernel.matches`).
 """
 
 from __future__ import annotations
@@ -47,8 +47,6 @@ __all__ = [
     "Entity",
     "Grammar",
     "Order",
-    "as_glob",
-    "lower_ascii",
     "order_field",
     "parse_filter",
     "parse_order",
@@ -67,8 +65,7 @@ PATTERNS = ("LIKE", "ILIKE", "RLIKE")
 KEYWORDS = {"NOT", "IN", "IS", "NULL", *PATTERNS}
 MEANT = {"==": "=", "<>": "!=", "=!": "!=", "=>": ">=", "=<": "<="}
 STRANGE = re.compile("[\0\ud800-\udfff]")
-GLOB = str.maketrans({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"})
-SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
+ESCAPED = re.compile(r"\\([\\'\"])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,34 +169,6 @@ def order_field(name: str, *, ascending: bool, grammar: Grammar) -> Order:
     return Order(entity=target[0], key=target[1], ascending=ascending)
 
 
-def as_glob(pattern: str) -> str:
-    """Return the pattern with which SQLite's GLOB finds what LIKE ``pattern`` means.
-
-    GLOB minds case, which SQLite's LIKE does not. Postgres needs ``LIKE :pattern ESCAPE ''``,
-    for a backslash means itself.
-
-    Examples
-    --------
-    >>> as_glob("a_[1]%")
-    'a?[[]1]*'
-    """
-    return pattern.translate(GLOB)
-
-
-def lower_ascii(text: str) -> str:
-    """Return ``text`` with A to Z in small letters, as databases see a column for ILIKE.
-
-    SQLite's ``lower(column)`` changes no other letters, nor does Postgres'
-    ``lower(column COLLATE "C")``: so both find the same rows.
-
-    Examples
-    --------
-    >>> lower_ascii("ÄRA")
-    'Ära'
-    """
-    return text.translate(SMALL)
-
-
 def _order_invalid(problems: Sequence[Problem], grammar: Grammar) -> Invalid:
     hint = f"Write for example {next(iter(grammar.order_attributes))} DESC."
     return Invalid.of(f"the order of {grammar.subject}", problems, hint=hint)
@@ -298,9 +267,11 @@ def _target(token: Token, grammar: Grammar, attributes: Mapping[str, Target]) ->
     entity, rest = grammar.spellings.get(name.head), name.rest
     if entity is None:
         return _problem(token, f"before the dot write one of {', '.join(grammar.spellings)}")
-    if entity is Entity.SPAN and rest[0] == "attributes" and len(rest) > 1:
-        entity, rest = Entity.SPAN_ATTRIBUTE, rest[1:]
     key = ".".join(rest)
+    if entity is Entity.SPAN and key.startswith("attributes."):
+        entity, key, rest = Entity.SPAN_ATTRIBUTE, key.removeprefix("attributes."), rest[1:]
+    if not key:
+        return _problem(token, "write a key between the quotes")
     if name.is_quoted and len(rest) > 1:
         return _problem(token, f"quote the whole key: {name.head}.`{key}`")
     if entity is not Entity.ATTRIBUTE:
@@ -357,7 +328,10 @@ def _value(
 
 
 def _items(row: Sequence[Token], field: Field, operator: str) -> tuple[str, ...] | Problem:
-    """Return the texts of a list, whose first and last token are its parentheses."""
+    """Return the texts of a list, whose first and last token are its parentheses.
+
+    Unlike a single text each is read as Python writes it: `f"run_id IN {tuple(ids)}"`.
+    """
     if row[0].kind is not Kind.OPEN or row[-1].kind is not Kind.CLOSE:
         return _problem(row[0], "write a list in parentheses, like ('a', 'b')")
     items, commas = row[1:-1:2], row[2:-1:2]
@@ -371,9 +345,9 @@ def _items(row: Sequence[Token], field: Field, operator: str) -> tuple[str, ...]
         value = field.read(item, operator)
         if not isinstance(value, str) or item.kind is not Kind.STRING:
             return _problem(item, f"write {field.wants}")
-        if any(mark in item.inner for mark in ("\\", "\n", "\r", item.text[0])):
-            return _problem(item, "leave out backslashes, line ends and the quote's own kind")
-        values.append(value)
+        if any(mark in ESCAPED.sub("", item.inner) for mark in ("\\", "\n", "\r", item.text[0])):
+            return _problem(item, "write a backslash before a backslash or quote, and no line ends")
+        values.append(ESCAPED.sub(r"\1", value))
     return tuple(values)
 
 

@@ -178,6 +178,9 @@ def _exists(clause: Comparison, dialect: str) -> Condition:
 def _fits(alias: str, clause: Comparison, dialect: str) -> Condition:
     indexed = clause.entity is not Entity.METRIC
     fits = condition(f"{alias}.value", clause, dialect, indexed=indexed)
+    if clause.entity is Entity.METRIC and clause.operator == "!=":
+        # NaN, kept as NULL, is no number and so another one than any.
+        fits = Condition(sql=f"({alias}.value IS NULL OR {fits.sql})", values=fits.values)
     return Condition(sql=f"{alias}.key = ? AND {fits.sql}", values=(clause.key, *fits.values))
 
 
