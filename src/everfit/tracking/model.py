@@ -21,6 +21,9 @@ NAME_TAG = "mlflow.runName"
 PARENT_TAG = "mlflow.parentRunId"
 """Tags in which the field's clients look for a run's name and parent; kept equal to the run's."""
 
+CONTEXT_TAG = "mlflow.data.context"
+"""The tag of an input that says what a run used the dataset for: training, testing, …"""
+
 
 class RunStatus(StrEnum):
     """Where a run stands."""
@@ -90,13 +93,109 @@ class MetricPoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A dataset as a client describes it; name and digest tell it from others of an experiment.
+
+    ``source`` says where the rows come from, in the words of ``source_type``; ``schema`` and
+    ``profile`` are JSON of the client's.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInput:
+    """A dataset that a run used; the tag ``CONTEXT_TAG`` says what for."""
+
+    dataset: Dataset
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSummary:
+    """A dataset that runs of an experiment used, and what for."""
+
+    experiment: str
+    name: str
+    digest: str
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOutput:
+    """A logged model that a run made, at a step of the run."""
+
+    model: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """A run with what it logged: latest point of each metric, parameters as texts, tags."""
+    """A run with what it logged: latest point of each metric, parameters as texts, tags.
+
+    And with what it used and made: datasets, and logged models by id.
+    """
 
     run: Run
     metrics: tuple[MetricPoint, ...]
     params: Mapping[str, str]
     tags: Mapping[str, str]
+    datasets: tuple[DatasetInput, ...] = ()
+    models: tuple[str, ...] = ()
+    outputs: tuple[ModelOutput, ...] = ()
+
+
+class ModelStatus(StrEnum):
+    """Whether the files of a logged model are there."""
+
+    UNSPECIFIED = "unspecified"
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedModel:
+    """A model that was logged to an experiment; a version of the registry may come of it.
+
+    ``type`` is a word of the client's, ``source_run`` the id of the run that made the model, and
+    both are empty where they were not said.
+    """
+
+    id: str
+    experiment: str
+    name: str
+    type: str = ""
+    source_run: str = ""
+    status: ModelStatus = ModelStatus.PENDING
+    stage: Stage = Stage.ACTIVE
+    created_at: datetime
+    updated_at: datetime
+
+
+class ModelPoint(NamedTuple):
+    """A point of a run's metric that measures a logged model, on a dataset where one is named."""
+
+    point: MetricPoint
+    model: str
+    dataset: str = ""
+    digest: str = ""
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedModelData:
+    """A logged model with its parameters, its tags, and every point that measures it."""
+
+    model: LoggedModel
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    points: tuple[ModelPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +232,38 @@ class ExperimentSearch:
     stages: Sequence[Stage] = (Stage.ACTIVE,)
     clauses: Sequence[Comparison] = ()
     orders: Sequence[Order] = ()
+    limit: int = 1_000
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetChoice:
+    """The datasets of a name, and of a digest where it is given."""
+
+    name: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOrder:
+    """One key that logged models are ordered by: of a metric, its values on ``dataset`` only."""
+
+    order: Order
+    dataset: DatasetChoice | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSearch:
+    """Which logged models are asked for: where, by which clauses, in which order, which part.
+
+    Where ``datasets`` are given, the clauses about metrics mean values on one of them, and
+    without such a clause a model must have been measured on one.
+    """
+
+    experiments: Sequence[str]
+    clauses: Sequence[Comparison] = ()
+    datasets: Sequence[DatasetChoice] = ()
+    orders: Sequence[ModelOrder] = ()
     limit: int = 1_000
     offset: int = 0
 
@@ -188,6 +319,11 @@ def finish(run: Run, status: RunStatus, *, at: datetime, error: str | None) -> R
 def artifact_folder(run: Run) -> str:
     """Return the path of the run's artifacts in the project's tree of files."""
     return f"{run.experiment}/{run.id}/artifacts"
+
+
+def model_folder(model: LoggedModel) -> str:
+    """Return the path of a logged model's files in the project's tree of files."""
+    return f"{model.experiment}/models/{model.id}/artifacts"
 
 
 def later(one: MetricPoint, other: MetricPoint) -> bool:

@@ -1,8 +1,10 @@
-"""Names for runs that were given none: easy to say and to remember."""
+"""Names for what was given none, easy to say and to remember, and the ids of logged models."""
 
 from __future__ import annotations
 
 import hashlib
+import secrets
+from datetime import datetime
 
 _QUALITIES = """
 amber brave brisk calm candid clear crisp deft eager early fair fond frank gentle glad hardy honest
@@ -29,3 +31,17 @@ def made_up_name(seed: str) -> str:
     qualities, animals = _QUALITIES.split(), _ANIMALS.split()
     quality, animal = qualities[digest[0] % len(qualities)], animals[digest[1] % len(animals)]
     return f"{quality}-{animal}-{int.from_bytes(digest[2:4], 'little') % 1000}"
+
+
+def model_id(at: datetime) -> str:
+    """Return a fresh id of a logged model made at ``at``: ``m-`` and 32 hexadecimal digits.
+
+    The first 12 are the milliseconds since 1970, so that ids sort by time.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> model_id(datetime(2026, 1, 1, tzinfo=UTC))[:14], len(model_id(datetime.now(UTC)))
+    ('m-019b76daa800', 34)
+    """
+    return f"m-{int(at.timestamp() * 1000):012x}{secrets.token_hex(10)}"

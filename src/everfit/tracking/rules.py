@@ -5,17 +5,32 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from everfit.errors import Invalid, Problem
+from everfit.tracking.model import DatasetInput, ModelPoint
 
 KEY_LENGTH = 250
 PARAM_LENGTH = 6_000
 TAG_LENGTH = 8_000
 EXPERIMENT_NAME_LENGTH = 500
 EXPERIMENT_TAG_LENGTH = 20_000
+INPUT_TAG_KEY_LENGTH = 255
+INPUT_TAG_LENGTH = 500
+DATASET_LENGTHS = {
+    "name": 500,
+    "digest": 36,
+    "source_type": 500,
+    "source": 65_535,
+    "schema": 1_048_575,
+    "profile": 16_777_215,
+}
+MODEL_NAME_LENGTH = 500
+MODEL_KEY_LENGTH = 255
+MODEL_TEXT_LENGTH = 100_000
 # A step and a time are stored in 64 bits; a time comes in milliseconds and is kept in micro-.
 MOST_INT64 = 2**63 - 1
+_REFUSED_IN_MODEL_NAMES = "/:.%\"'"
 _KEY = re.compile(r"[/\w.\- :]+")
 _SHOWN = 60
 
@@ -62,10 +77,7 @@ def _problems(kind: str, texts: Mapping[str, str], most: int) -> Iterable[Proble
         remedy = wrong_key(key)
         if remedy:
             yield Problem(path=kind, found=shown(key), remedy=remedy)
-        remedy = wrong_text(text, most)
-        if remedy:
-            found = f"{len(text):,} characters: {shown(text)}"
-            yield Problem(path=f"{kind} {shown(key)}", found=found, remedy=remedy)
+        yield from _wrong(f"{kind} {shown(key)}", text, most)
 
 
 def check_experiment_name(name: str) -> None:
@@ -75,6 +87,80 @@ def check_experiment_name(name: str) -> None:
             f"{shown(name)} is no name of an experiment",
             hint=f"Use 1 to {EXPERIMENT_NAME_LENGTH} characters, not all of them spaces.",
         )
+
+
+def check_inputs(subject: str, inputs: Sequence[DatasetInput]) -> None:
+    """Raise one Invalid that names every text of datasets and their tags that cannot be kept."""
+    problems: list[Problem] = []
+    for place, used in enumerate(inputs):
+        for name, most in DATASET_LENGTHS.items():
+            text = getattr(used.dataset, name)
+            path = f"datasets[{place}].{name}"
+            problems += _wrong(path, text or "", most)
+        for key, value in used.tags.items():
+            path = f"datasets[{place}].tags"
+            problems += _wrong(path, key, INPUT_TAG_KEY_LENGTH)
+            problems += _wrong(f"{path} {shown(key)}", value, INPUT_TAG_LENGTH)
+    if problems:
+        raise Invalid.of(subject, problems, hint="Nothing was logged.")
+
+
+def check_model_texts(subject: str, kind: str, texts: Mapping[str, str]) -> None:
+    """Raise one Invalid that names every parameter or tag that a logged model cannot keep.
+
+    A key may be any text: clients take more of them for models than for runs.
+    """
+    problems: list[Problem] = []
+    for key, value in texts.items():
+        if not key:
+            problems.append(Problem(path=kind, found="''", remedy="give it a name"))
+        problems += _wrong(kind, key, MODEL_KEY_LENGTH)
+        problems += _wrong(f"{kind} {shown(key)}", value, MODEL_TEXT_LENGTH)
+    if problems:
+        raise Invalid.of(subject, problems, hint="Nothing was logged.")
+
+
+def check_model_name(name: str) -> None:
+    """Raise Invalid if a logged model cannot be called so."""
+    refused = [letter for letter in _REFUSED_IN_MODEL_NAMES if letter in name]
+    if refused or not 1 <= len(name) <= MODEL_NAME_LENGTH or "\0" in name:
+        raise Invalid(
+            f"{shown(name)} is no name of a logged model",
+            hint=f"Use 1 to {MODEL_NAME_LENGTH} characters, none of {_REFUSED_IN_MODEL_NAMES}",
+        )
+
+
+def check_model_ids(run_id: str, ids: Sequence[str]) -> None:
+    """Raise one Invalid that names every text that is no id of a logged model."""
+    problems = [
+        Problem(path="models", found=shown(id), remedy="use the id that the model was made with")
+        for id in ids
+        if not id or wrong_text(id, MODEL_KEY_LENGTH)
+    ]
+    if problems:
+        raise Invalid.of(f"the models of run {run_id}", problems, hint="Nothing was logged.")
+
+
+def check_measured(subject: str, points: Sequence[ModelPoint]) -> None:
+    """Raise one Invalid that names every dataset on which no model can be measured."""
+    problems: list[Problem] = []
+    for dataset, digest in {(one.dataset, one.digest) for one in points}:
+        problems += _wrong("dataset_name", dataset, DATASET_LENGTHS["name"])
+        problems += _wrong("dataset_digest", digest, DATASET_LENGTHS["digest"])
+        if bool(dataset) != bool(digest):
+            found = f"{shown(dataset)} and {shown(digest)}"
+            remedy = "give both, or neither"
+            problems.append(
+                Problem(path="dataset_name and dataset_digest", found=found, remedy=remedy)
+            )
+    if problems:
+        raise Invalid.of(subject, problems, hint="Nothing was logged.")
+
+
+def _wrong(path: str, text: str, most: int) -> Iterable[Problem]:
+    remedy = wrong_text(text, most)
+    if remedy:
+        yield Problem(path=path, found=f"{len(text):,} characters: {shown(text)}", remedy=remedy)
 
 
 def shown(text: str) -> str:

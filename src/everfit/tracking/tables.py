@@ -6,7 +6,7 @@ import math
 
 import sqlalchemy as sa
 
-from everfit.kernel import Moment, metadata
+from everfit.kernel import Json, Moment, metadata
 
 
 class Double(sa.types.TypeDecorator[float]):
@@ -136,4 +136,116 @@ artifacts = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("media", sa.Text, nullable=False),
     sa.Column("at", Moment, nullable=False),
+)
+# A dataset is kept once in an experiment: its schema and profile can be megabytes.
+datasets = sa.Table(
+    "tracking_datasets",
+    metadata,
+    _number(),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("source_type", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("schema", sa.Text),
+    sa.Column("profile", sa.Text),
+)
+sa.Index(
+    "tracking_datasets_by_name",
+    *datasets.c["project", "experiment", "name", "digest"],
+    unique=True,
+)
+# With what a search of runs asks for, so that it reads this table alone.
+inputs = sa.Table(
+    "tracking_inputs",
+    metadata,
+    _number(),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    sa.Column("dataset", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("context", sa.Text),
+    sa.Column("tags", Json, nullable=False),
+)
+sa.Index("tracking_inputs_by_run", inputs.c.run, inputs.c.dataset, unique=True)
+sa.Index("tracking_inputs_by_dataset", inputs.c.dataset, inputs.c.context)
+# The logged models that a run used (role: input) and made (role: output), by their ids.
+run_models = sa.Table(
+    "tracking_run_models",
+    metadata,
+    sa.Column("run", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+logged_models = sa.Table(
+    "tracking_logged_models",
+    metadata,
+    _number(),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("source_run", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+sa.Index("tracking_logged_models_by_id", *logged_models.c["project", "id"], unique=True)
+sa.Index(
+    "tracking_logged_models_by_experiment",
+    *logged_models.c["project", "experiment", "stage", "created_at", "id"],
+)
+logged_model_params = sa.Table(
+    "tracking_logged_model_params",
+    metadata,
+    sa.Column("model", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+logged_model_tags = sa.Table(
+    "tracking_logged_model_tags",
+    metadata,
+    sa.Column("model", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+# One row per logged model, series of a run that measures it, and dataset, with the latest value
+# by time; without a dataset both its texts are empty.
+model_series = sa.Table(
+    "tracking_model_series",
+    metadata,
+    _number(),
+    sa.Column("model", sa.BigInteger, nullable=False),
+    sa.Column("run_series", sa.BigInteger, nullable=False),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("value", Double),
+)
+sa.Index(
+    "tracking_model_series_by_series",
+    *model_series.c["model", "run_series", "dataset", "digest"],
+    unique=True,
+)
+sa.Index("tracking_model_series_by_key", *model_series.c["model", "key"])
+# As a run's points, in the order of time.
+model_points = sa.Table(
+    "tracking_model_points",
+    metadata,
+    sa.Column("series", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.Double, primary_key=True, autoincrement=False),
+    sa.Column("missing", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )

@@ -92,6 +92,28 @@ def set_tags(tx: Transaction, run_id: str, values: Mapping[str, str]) -> None:
     logged.put_tags(tx, active_number(tx, run_id), values)
 
 
+def append_to_tag(tx: Transaction, run_id: str, key: str, entry: object) -> None:
+    """Append a value to the JSON list that a tag is, or begin the list with it.
+
+    Raises
+    ------
+    NotFound, Invalid
+        If there is no such run, it is deleted, the tag holds no list, or the list grows too long.
+    """
+    run_store.get_run(tx, run_id, lock=True)
+    text = tags(tx, run_id).get(key, "[]")
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, list):
+        raise Invalid(
+            f"the tag {key!r} of run {run_id} is {shown(text)}, which is no JSON list",
+            hint="Delete the tag; then it is begun anew.",
+        )
+    set_tags(tx, run_id, {key: json.dumps([*entries, entry])})
+
+
 def delete_tag(tx: Transaction, run_id: str, key: str) -> None:
     """Delete one tag; raises NotFound."""
     if not logged.delete_tag(tx, active_number(tx, run_id), key):

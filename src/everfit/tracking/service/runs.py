@@ -25,7 +25,7 @@ from everfit.tracking.naming import made_up_name
 from everfit.tracking.rules import TAG_LENGTH, check_texts
 from everfit.tracking.service import experiments
 from everfit.tracking.store import experiments as experiment_store
-from everfit.tracking.store import logged
+from everfit.tracking.store import inputs, logged
 from everfit.tracking.store import runs as store
 
 LOGGED = "logged"
@@ -217,13 +217,23 @@ def get_run_data(tx: Transaction, run_id: str) -> RunData:
 
 
 def load_runs(tx: Transaction, numbers: Sequence[int]) -> list[RunData]:
-    """Return the runs of these numbers with what they logged, in this order."""
+    """Return the runs of these numbers with what they logged, used and made, in this order."""
     runs = store.runs_by_number(tx, numbers)
     metrics: dict[int, list[MetricPoint]] = logged.latest_points(tx, numbers)
     params = logged.texts(tx, "tracking_params", numbers)
     tags = logged.texts(tx, "tracking_tags", numbers)
+    datasets = inputs.inputs_of(tx, numbers)
+    models = inputs.models_of(tx, numbers)
     return [
-        RunData(run=runs[n], metrics=tuple(metrics[n]), params=params[n], tags=tags[n])
+        RunData(
+            run=runs[n],
+            metrics=tuple(metrics[n]),
+            params=params[n],
+            tags=tags[n],
+            datasets=tuple(datasets[n]),
+            models=tuple(one.model for one in models.get((n, inputs.INPUT), ())),
+            outputs=tuple(models.get((n, inputs.OUTPUT), ())),
+        )
         for n in numbers
     ]
 

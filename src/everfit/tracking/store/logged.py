@@ -67,7 +67,7 @@ def put_points(tx: Transaction, run: int, points: Sequence[MetricPoint]) -> None
         }
     else:
         tx.execute(_PUT_SERIES, rows)
-        numbers = dict(_series_numbers(tx, run, list(found)))
+        numbers = dict(series_numbers(tx, run, list(found)))
     tx.execute(_PUT_POINT, [_point_row(numbers[point.key], point) for point in points])
 
 
@@ -84,7 +84,8 @@ def _point_row(series: int, point: MetricPoint) -> tuple[int, int, int, float, i
     return (series, step, at_us, value, 0) if value == value else (series, step, at_us, 0.0, 1)
 
 
-def _series_numbers(tx: Transaction, run: int, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
+def series_numbers(tx: Transaction, run: int, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield metrics of a run with the numbers of their series: these, and perhaps others."""
     query = "SELECT key, number FROM tracking_series WHERE run = ?"
     values: list[object] = [run]
     if len(keys) <= FEW_KEYS:
