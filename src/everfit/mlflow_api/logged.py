@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,6 +13,7 @@ from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.runs import Named, run_id_of
 from everfit.mlflow_api.values import (
     limit_of,
+    measured,
     metric,
     page_place,
     page_token,
@@ -21,7 +24,9 @@ from everfit.mlflow_api.wire import Message, Metric, Nothing, Tag
 from everfit.tracking import (
     NAME_TAG,
     MetricPoint,
+    append_to_tag,
     delete_tag,
+    log_model_points,
     log_params,
     log_points,
     metric_history,
@@ -36,6 +41,8 @@ MOST_TEXTS = 100
 MOST_HISTORY = 25_000
 MOST_SAMPLED = 2_500
 MOST_RUNS = 100
+HISTORY_TAG = "mlflow.log-model.history"
+HISTORY_FIELDS = ("run_id", "artifact_path", "utc_time_created", "model_uuid")
 
 
 class LogMetric(Metric):
@@ -67,6 +74,12 @@ class LogBatch(Named, kw_only=True):
     tags: list[Tag] = []
 
 
+class LogModel(Named, kw_only=True):
+    """Note that a model was logged."""
+
+    model_json: str
+
+
 class GetHistory(Named, kw_only=True):
     """Ask for the points of a metric."""
 
@@ -94,7 +107,7 @@ class Place(msgspec.Struct, forbid_unknown_fields=True):
 
 def log_metric(call: Call, request: LogMetric) -> Nothing:
     """Log one point."""
-    log_points(call.tx, run_id_of(request.run_id or "", request.run_uuid), [point(request)])
+    _log_metrics(call, run_id_of(request.run_id or "", request.run_uuid), [request])
     return {}
 
 
@@ -122,10 +135,57 @@ def log_batch(call: Call, request: LogBatch) -> Nothing:
     _check_batch(run_id, request)
     if request.params:
         log_params(call.tx, run_id, tag_values(request.params))
-    log_points(call.tx, run_id, [point(one) for one in request.metrics])
+    _log_metrics(call, run_id, request.metrics)
     if request.tags:
         _set_tags(call, run_id, tag_values(request.tags))
     return {}
+
+
+def log_model(call: Call, request: LogModel) -> Nothing:
+    """Note at the run that it logged a model, as clients before MLflow 3 did."""
+    described = _description(request.model_json)
+    kept = {key: described[key] for key in HISTORY_FIELDS if key in described}
+    kept["flavors"] = {
+        name: _without_config(flavor) for name, flavor in described["flavors"].items()
+    }
+    append_to_tag(call.tx, request.id(), HISTORY_TAG, kept)
+    return {}
+
+
+def _description(text: str) -> dict[str, Any]:
+    """Return the description of a model that a JSON text is; raises Invalid."""
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise Invalid(
+            f"model_json is no JSON: {error}", hint="Send the description of the model as JSON."
+        ) from error
+    fields = found if isinstance(found, dict) else {}
+    lacking = [
+        name
+        for name in ("artifact_path", "flavors", "utc_time_created", "run_id")
+        if name not in fields
+    ]
+    if lacking or not isinstance(fields["flavors"], dict):
+        raise Invalid(
+            f"model_json lacks {', '.join(lacking) or 'the flavors as an object'}",
+            hint="Send what the file MLmodel of the model holds.",
+        )
+    return fields
+
+
+def _without_config(flavor: Any) -> Any:
+    if not isinstance(flavor, dict):
+        return flavor
+    return {key: value for key, value in flavor.items() if key != "config"}
+
+
+def _log_metrics(call: Call, run_id: str, metrics: Sequence[Metric]) -> None:
+    of_models = [measured(one) for one in metrics if one.model_id]
+    plain = metrics if not of_models else [one for one in metrics if not one.model_id]
+    log_points(call.tx, run_id, [point(one) for one in plain])
+    if of_models:
+        log_model_points(call.tx, run_id, of_models)
 
 
 def _set_tags(call: Call, run_id: str, tags: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from everfit.mlflow_api import artifacts, experiments, logged, runs
+from everfit.mlflow_api import artifacts, experiments, inputs, logged, models, runs
 from everfit.mlflow_api.dispatch import Endpoint, read, write
 
 # The release of MLflow whose calls these are.
@@ -60,4 +60,17 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/artifacts/list", read(artifacts.list_of_run)),
     Route("GET", "/mlflow-artifacts/artifacts", read(artifacts.list_tree), ROOTS),
     Route("DELETE", "/mlflow-artifacts/artifacts/{path...}", write(artifacts.delete_tree), ROOTS),
+    Route("POST", "/runs/log-inputs", write(inputs.log)),
+    Route("POST", "/runs/outputs", write(inputs.log_models)),
+    Route("POST", "/runs/log-model", write(logged.log_model)),
+    Route("POST", "/experiments/search-datasets", read(inputs.search)),
+    Route("POST", "/logged-models", write(models.create)),
+    Route("POST", "/logged-models/search", read(models.search)),
+    Route("GET", "/logged-models/{model_id}", read(models.get)),
+    Route("PATCH", "/logged-models/{model_id}", write(models.finalize)),
+    Route("DELETE", "/logged-models/{model_id}", write(models.delete)),
+    Route("POST", "/logged-models/{model_id}/params", write(models.log_params)),
+    Route("PATCH", "/logged-models/{model_id}/tags", write(models.set_tags)),
+    Route("DELETE", "/logged-models/{model_id}/tags/{tag_key}", write(models.delete_tag)),
+    Route("GET", "/logged-models/{model_id}/artifacts/directories", read(models.list_files)),
 )

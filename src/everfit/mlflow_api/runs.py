@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from everfit.errors import Invalid
 from everfit.mlflow_api import wire
@@ -22,6 +23,7 @@ from everfit.mlflow_api.values import (
 )
 from everfit.mlflow_api.wire import Message, Nothing, Tag
 from everfit.tracking import (
+    DatasetInput,
     Run,
     RunData,
     RunSearch,
@@ -119,10 +121,22 @@ def run_messages(call: Call, found: Sequence[RunData]) -> list[wire.Run]:
                 params=tag_list(data.params),
                 tags=tag_list(data.tags),
             ),
-            inputs=wire.RunInputs(),
+            inputs=wire.RunInputs(
+                dataset_inputs=[_dataset_input(used) for used in data.datasets],
+                model_inputs=[wire.ModelInput(model_id=model) for model in data.models],
+            ),
+            outputs=wire.RunOutputs(
+                model_outputs=[
+                    wire.ModelOutput(model_id=made.model, step=made.step) for made in data.outputs
+                ]
+            ),
         )
         for data in found
     ]
+
+
+def _dataset_input(used: DatasetInput) -> wire.DatasetInput:
+    return wire.DatasetInput(dataset=wire.Dataset(**asdict(used.dataset)), tags=tag_list(used.tags))
 
 
 def create(call: Call, request: Create) -> dict[str, wire.Run]:

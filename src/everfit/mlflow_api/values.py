@@ -11,7 +11,7 @@ import msgspec
 
 from everfit.errors import Invalid
 from everfit.mlflow_api.wire import Metric, Tag
-from everfit.tracking import MetricPoint, RunStatus, Stage
+from everfit.tracking import MetricPoint, ModelPoint, RunStatus, Stage
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -93,6 +93,26 @@ def metric(point: MetricPoint) -> Metric:
     # NaN is the only value that differs from itself.
     written: float | str = "NaN" if value != value else _TEXTS.get(value, value)
     return Metric(key=key, value=written, timestamp=at_us // 1000, step=step)
+
+
+def measured(metric: Metric) -> ModelPoint:
+    """Return the point of a logged model that a metric with its id is; raises Invalid."""
+    return ModelPoint(
+        point=point(metric),
+        model=metric.model_id or "",
+        dataset=metric.dataset_name or "",
+        digest=metric.dataset_digest or "",
+    )
+
+
+def model_metric(measured: ModelPoint) -> Metric:
+    """Return a point of a logged model as it is answered."""
+    answered = metric(measured.point)
+    answered.model_id = measured.model
+    answered.dataset_name = measured.dataset or None
+    answered.dataset_digest = measured.digest or None
+    answered.run_id = measured.run
+    return answered
 
 
 def tag_list(values: Mapping[str, str]) -> list[Tag]:

@@ -123,6 +123,44 @@ class Run(Message):
     outputs: RunOutputs | None = None
 
 
+class DatasetSummary(Message):
+    """A dataset that runs of an experiment used, and what for."""
+
+    experiment_id: str
+    name: str
+    digest: str
+    context: str | None = None
+
+
+class LoggedModelInfo(Message):
+    """A logged model without its parameters and metrics."""
+
+    model_id: str
+    experiment_id: str
+    name: str
+    creation_timestamp_ms: int
+    last_updated_timestamp_ms: int
+    artifact_uri: str
+    status: str
+    model_type: str
+    source_run_id: str
+    tags: list[Tag] = []
+
+
+class LoggedModelData(Message):
+    """The parameters of a logged model and the points that measure it."""
+
+    params: list[Tag] = []
+    metrics: list[Metric] = []
+
+
+class LoggedModel(Message):
+    """A logged model."""
+
+    info: LoggedModelInfo
+    data: LoggedModelData
+
+
 class FileInfo(Message):
     """A file, or a folder, of artifacts."""
 
