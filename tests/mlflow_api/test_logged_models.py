@@ -71,7 +71,7 @@ class Server:
 def server(any_workspace: Workspace) -> Server:
     with any_workspace.transaction() as tx:
         experiment = create_experiment(tx, "bikes").id
-        run = create_run(tx, experiment).id
+        run = create_run(tx, experiment).run.id
     return Server(any_workspace, experiment, run)
 
 

@@ -40,7 +40,7 @@ def used(
 
 
 def new_run(tx: Transaction, experiment: str) -> str:
-    return create_run(tx, experiment).id
+    return create_run(tx, experiment).run.id
 
 
 @pytest.fixture

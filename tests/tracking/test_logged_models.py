@@ -46,7 +46,7 @@ def test_a_logged_model_waits_for_its_files_and_is_then_ready(
 ) -> None:
     clock.advance(timedelta(microseconds=1_500))
     with any_workspace.transaction() as tx:
-        run = create_run(tx, experiment).id
+        run = create_run(tx, experiment).run.id
         made = create_logged_model(
             tx,
             experiment,
@@ -161,7 +161,7 @@ def test_a_point_of_a_model_is_one_of_its_run_too(
 ) -> None:
     values = [0.1, math.inf, -math.inf, math.nan, 5e-324]
     with any_workspace.transaction() as tx:
-        run = create_run(tx, experiment).id
+        run = create_run(tx, experiment).run.id
         one, other = (create_logged_model(tx, experiment).model.id for _ in range(2))
         points = [MetricPoint("acc", value, step, 7) for step, value in enumerate(values)]
         log_model_points(tx, run, [ModelPoint(point, one, "eval", "1") for point in points])
@@ -187,7 +187,7 @@ def test_what_cannot_be_kept_of_a_point_keeps_all_of_them_out(
 ) -> None:
     fine = MetricPoint("acc", 1.0, 0, 0)
     with any_workspace.transaction() as tx:
-        run, deleted = create_run(tx, experiment).id, create_run(tx, experiment).id
+        run, deleted = create_run(tx, experiment).run.id, create_run(tx, experiment).run.id
         delete_run(tx, deleted)
         model = create_logged_model(tx, experiment).model.id
         good = ModelPoint(fine, model)

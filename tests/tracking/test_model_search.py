@@ -57,7 +57,7 @@ def filled(any_workspace: Workspace, clock: ManualClock) -> Filled:
     chance = random.Random(0)
     with any_workspace.transaction() as tx:
         experiments = [create_experiment(tx, name).id for name in ("one", "two")]
-        runs = [create_run(tx, experiments[0]).id for _ in range(2)]
+        runs = [create_run(tx, experiments[0]).run.id for _ in range(2)]
     ids = []
     for _ in range(40):
         clock.advance(timedelta(milliseconds=chance.choice([0, 1])))

@@ -194,6 +194,21 @@ def test_a_search_of_no_experiment_finds_nothing(workspace: Workspace) -> None:
         assert search_experiments(tx, ExperimentSearch(stages=())) == ([], False)
 
 
+def test_a_time_beyond_all_times_is_compared_with(any_workspace: Workspace) -> None:
+    with any_workspace.transaction() as tx:
+        experiment = create_experiment(tx, "bikes").id
+        create_run(tx, experiment)
+        for value in (math.inf, 2**63 - 1):
+            for operator, count in (("<", 1), (">", 0)):
+                key: dict[str, Any] = {"operator": operator, "value": value}
+                start = Comparison(entity=Entity.ATTRIBUTE, key="start_time", **key)
+                made = Comparison(entity=Entity.ATTRIBUTE, key="creation_time", **key)
+                runs = search_runs(tx, RunSearch(experiments=[experiment], clauses=[start]))
+                assert len(runs[0]) == count
+                found = search_experiments(tx, ExperimentSearch(clauses=[made]))
+                assert (experiment in [one.id for one in found[0]]) == bool(count)
+
+
 def test_experiments_are_found_by_name_and_tag(
     any_workspace: Workspace, clock: ManualClock
 ) -> None:

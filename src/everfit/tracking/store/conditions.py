@@ -14,6 +14,8 @@ from everfit.tracking.filters import Comparison
 
 # Indexes hold so many characters of a text.
 INDEXED = 200
+# More microseconds than any time has, and fewer than a column takes.
+LATEST = 2.0**62
 ORDERED = frozenset({"=", "!=", "<", "<=", ">", ">="})
 
 
@@ -47,3 +49,14 @@ def condition(column: str, clause: Comparison, dialect: str, *, indexed: bool = 
         start = f"substr({column}, 1, {INDEXED}) = ? AND {column} = ?"
         return Condition(sql=start, values=(value[:INDEXED], value))
     return Condition(sql=f"{column} {operator} ?", values=(value,))
+
+
+def microseconds(milliseconds: str | float) -> int:
+    """Return the microseconds that a time of a clause is; one beyond all times is cut to them.
+
+    Examples
+    --------
+    >>> microseconds(1.5), microseconds(float("inf")) == microseconds(2**63)
+    (1500, True)
+    """
+    return int(max(-LATEST, min(LATEST, float(milliseconds) * 1000)))

@@ -7,7 +7,7 @@ from typing import Any
 from everfit.kernel import Transaction
 from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import ExperimentSearch
-from everfit.tracking.store.conditions import Condition, condition
+from everfit.tracking.store.conditions import Condition, condition, microseconds
 
 _ATTRIBUTES = {
     "name": "e.name",
@@ -44,7 +44,7 @@ def _clause(clause: Comparison, dialect: str) -> Condition:
     if clause.entity is Entity.ATTRIBUTE:
         value: Any = clause.value
         if clause.key in _TIMES and value is not None:
-            value = int(float(value) * 1000)
+            value = microseconds(value)
         meant = Comparison(
             entity=clause.entity, key=clause.key, operator=clause.operator, value=value
         )

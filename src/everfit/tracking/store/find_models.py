@@ -8,7 +8,7 @@ from dataclasses import replace
 from everfit.kernel import Transaction
 from everfit.tracking.filters import Comparison, Entity, Value
 from everfit.tracking.model import DatasetChoice, ModelOrder, ModelSearch, ModelStatus, Stage
-from everfit.tracking.store.conditions import Condition, condition
+from everfit.tracking.store.conditions import Condition, condition, microseconds
 from everfit.tracking.store.models import PARAMS, TAGS
 
 _ATTRIBUTES = {
@@ -43,7 +43,6 @@ _STATUSES = {
     for number, status in enumerate(ModelStatus)
     for spelled in (str(number), status.upper(), f"LOGGED_MODEL_{status.upper()}")
 } | {"LOGGED_MODEL_UPLOAD_FAILED": ModelStatus.FAILED}
-LARGEST = 2.0**62
 
 
 def find_models(tx: Transaction, search: ModelSearch) -> list[int]:
@@ -101,8 +100,7 @@ def _stored(clause: Comparison) -> Value:
     """Return the value of a clause on an attribute as the column has it."""
     value = clause.value
     if clause.key in _TIMES and value is not None and not isinstance(value, tuple):
-        # Milliseconds without end are more than any time, and more than a column takes.
-        return int(max(-LARGEST, min(LARGEST, float(value) * 1000)))
+        return microseconds(value)
     if clause.key == "status" and isinstance(value, tuple):
         return tuple(_STATUSES.get(text.upper(), text) for text in value)
     if clause.key == "status" and isinstance(value, str):

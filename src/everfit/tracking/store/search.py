@@ -14,7 +14,7 @@ from typing import Any
 from everfit.kernel import Transaction
 from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import RunSearch
-from everfit.tracking.store.conditions import Condition, condition
+from everfit.tracking.store.conditions import Condition, condition, microseconds
 
 _ATTRIBUTES = {
     "run_id": "r.id",
@@ -152,7 +152,7 @@ def _scope(tx: Transaction, search: RunSearch) -> list[Condition]:
 def _attribute(clause: Comparison, dialect: str) -> Condition:
     value: Any = clause.value
     if clause.key in _TIMES and value is not None:
-        value = int(float(value) * 1000)
+        value = microseconds(value)
     if clause.key == "status" and isinstance(value, str):
         value = _STATUSES.get(value.upper(), value.lower())
     meant = Comparison(entity=clause.entity, key=clause.key, operator=clause.operator, value=value)
