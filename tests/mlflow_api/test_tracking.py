@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -165,6 +166,32 @@ def test_a_long_history_is_read_in_pages(client: Any) -> None:
         client.log_batch(run_id, metrics=metrics)
     history = client.get_metric_history(run_id, "loss")
     assert [metric.step for metric in history] == list(range(2_999, -1, -1))
+
+
+def test_artifacts_go_up_and_come_down(client: Any, tmp_path: Path) -> None:
+    run_id = client.create_run("0").info.run_id
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a b+ü%.bin").write_bytes(content)
+    (tmp_path / "in/sub").mkdir()
+    (tmp_path / "in/sub/empty.txt").write_text("")
+    client.log_artifacts(run_id, str(tmp_path / "in"), "folder")
+    client.log_text(run_id, "hello", "notes/hello.txt")
+    client.log_dict(run_id, {"a": 1}, "notes/a.json")
+    assert [(f.path, f.is_dir, f.file_size) for f in client.list_artifacts(run_id)] == [
+        ("folder", True, None),
+        ("notes", True, None),
+    ]
+    assert [(f.path, f.is_dir, f.file_size) for f in client.list_artifacts(run_id, "folder")] == [
+        ("folder/a b+ü%.bin", False, len(content)),
+        ("folder/sub", True, None),
+    ]
+    (tmp_path / "out").mkdir()
+    client.download_artifacts(run_id, "folder", str(tmp_path / "out"))
+    assert (tmp_path / "out/folder/a b+ü%.bin").read_bytes() == content
+    assert (tmp_path / "out/folder/sub/empty.txt").read_bytes() == b""
+    uri = client.get_run(run_id).info.artifact_uri
+    assert mlflow.artifacts.load_text(f"{uri}/notes/hello.txt") == "hello"
 
 
 def test_ten_thousand_tags_are_kept_and_read(client: Any) -> None:

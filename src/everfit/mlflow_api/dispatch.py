@@ -6,6 +6,7 @@ server runs them in its group commit, the plug-in of MLflow's own client in the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_origin, get_type_hints
@@ -16,6 +17,8 @@ import msgspec
 from everfit.errors import Invalid
 from everfit.kernel import Blobs, Transaction
 
+# An escaped backslash before it makes it six characters of a text.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 STORED_ROOT = "mlflow-artifacts:/"
 Handler = Callable[[Any, Any], Any]
 
@@ -90,6 +93,7 @@ class Endpoint:
         Invalid
             If it is no JSON, lacks something, or holds something of another kind.
         """
+        self._refuse_nul(request)
         try:
             if request.body and not (request.path_values or request.query):
                 return self._decoder.decode(request.body)
@@ -107,6 +111,15 @@ class Endpoint:
                 f"the request of {self.handler.__name__} is no JSON: {error}",
                 hint="Send JSON in UTF-8, not nested a thousand levels deep.",
             ) from error
+
+    def _refuse_nul(self, request: Request) -> None:
+        """Refuse a text with the character NUL: not every database can keep it."""
+        in_path = "%00" in request.query or any("\0" in v for v in request.path_values.values())
+        if in_path or (b"\\u0000" in request.body and _NUL.search(request.body)):
+            raise Invalid(
+                f"the request of {self.handler.__name__} has the character NUL in a text",
+                hint="Leave it out, or log the text as an artifact.",
+            )
 
 
 def read(handler: Handler) -> Endpoint:

@@ -9,6 +9,7 @@ import msgspec
 
 from everfit.errors import Invalid
 from everfit.mlflow_api import wire
+from everfit.mlflow_api.artifacts import entries
 from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.values import (
     limit_of,
@@ -19,7 +20,7 @@ from everfit.mlflow_api.values import (
     tag_list,
     tag_values,
 )
-from everfit.mlflow_api.wire import FileInfo, LoggedModel, Message, Nothing, Tag
+from everfit.mlflow_api.wire import LoggedModel, Message, Nothing, Tag
 from everfit.tracking import (
     DatasetChoice,
     LoggedModelData,
@@ -248,15 +249,11 @@ def list_files(call: Call, request: ListFiles) -> dict[str, object]:
     data = get_logged_model(call.tx, request.model_id)
     below = request.artifact_directory_path.strip("/")
     root = model_folder(data.model)
-    start = f"{root}/{below}/" if below else f"{root}/"
-    found: dict[str, FileInfo] = {}
-    for file in files_below(call.tx, start.rstrip("/")):
-        name, _, rest = file.name.removeprefix(start).partition("/")
-        path = f"{below}/{name}" if below else name
-        size = None if rest else file.bytes
-        found.setdefault(name, FileInfo(path=path, is_dir=bool(rest), file_size=size))
+    folder = f"{root}/{below}" if below else root
+    files = entries(files_below(call.tx, folder), folder)
+    for file in files:
+        file.path = f"{below}/{file.path}" if below else file.path
     location = get_experiment(call.tx, data.model.experiment).location
-    files = [found[name] for name in sorted(found)]
     return {"root_uri": _uri(call, data, location), "files": files}
 
 

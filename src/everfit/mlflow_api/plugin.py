@@ -146,8 +146,8 @@ class EverfitArtifactRepository(ArtifactRepository):
         workspace = self._everfit.workspace
         with self._errors(), workspace.reading() as tx:
             digest = get_file(tx, self._path(remote_file_path)).digest
-        with Path(local_path).open("wb") as file:
-            for chunk in workspace.blobs.open(digest):
+        with Path(local_path).open("wb") as file, workspace.blobs.open(digest) as content:
+            for chunk in content:
                 file.write(chunk)
 
     def _path(self, *parts: str | None) -> str:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from everfit.mlflow_api import artifacts, experiments, inputs, logged, models, runs
+from everfit.mlflow_api import (
+    artifacts,
+    experiments,
+    inputs,
+    logged,
+    models,
+    registered,
+    runs,
+    versions,
+)
 from everfit.mlflow_api.dispatch import Endpoint, read, write
 
 # The release of MLflow whose calls these are.
@@ -73,4 +82,26 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/logged-models/{model_id}/tags", write(models.set_tags)),
     Route("DELETE", "/logged-models/{model_id}/tags/{tag_key}", write(models.delete_tag)),
     Route("GET", "/logged-models/{model_id}/artifacts/directories", read(models.list_files)),
+    Route("POST", "/registered-models/create", write(registered.create)),
+    Route("GET", "/registered-models/get", read(registered.get)),
+    Route("GET", "/registered-models/search", read(registered.search)),
+    Route("POST", "/registered-models/rename", write(registered.rename)),
+    Route("PATCH", "/registered-models/update", write(registered.update)),
+    Route("DELETE", "/registered-models/delete", write(registered.delete)),
+    Route("POST", "/registered-models/set-tag", write(registered.set_tag)),
+    Route("DELETE", "/registered-models/delete-tag", write(registered.delete_tag)),
+    Route("POST", "/registered-models/alias", write(registered.point_alias)),
+    Route("DELETE", "/registered-models/alias", write(registered.drop_alias)),
+    Route("GET", "/registered-models/alias", read(registered.by_alias)),
+    Route("GET", "/registered-models/get-latest-versions", read(registered.latest)),
+    Route("POST", "/registered-models/get-latest-versions", read(registered.latest)),
+    Route("POST", "/model-versions/create", write(versions.create)),
+    Route("GET", "/model-versions/get", read(versions.get)),
+    Route("GET", "/model-versions/search", read(versions.search)),
+    Route("GET", "/model-versions/get-download-uri", read(versions.download_uri)),
+    Route("PATCH", "/model-versions/update", write(versions.update)),
+    Route("DELETE", "/model-versions/delete", write(versions.delete)),
+    Route("POST", "/model-versions/transition-stage", write(versions.transition)),
+    Route("POST", "/model-versions/set-tag", write(versions.set_tag)),
+    Route("DELETE", "/model-versions/delete-tag", write(versions.delete_tag)),
 )

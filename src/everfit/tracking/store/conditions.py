@@ -51,12 +51,15 @@ def condition(column: str, clause: Comparison, dialect: str, *, indexed: bool = 
     return Condition(sql=f"{column} {operator} ?", values=(value,))
 
 
-def microseconds(milliseconds: str | float) -> int:
-    """Return the microseconds that a time of a clause is; one beyond all times is cut to them.
+def within_times(milliseconds: str | float) -> float:
+    """Return the time of a clause; one beyond all times is cut to what databases compare with.
+
+    Clients see and send milliseconds where microseconds are stored: a column is divided.
 
     Examples
     --------
-    >>> microseconds(1.5), microseconds(float("inf")) == microseconds(2**63)
-    (1500, True)
+    >>> within_times(1.5), within_times(float("inf")) == within_times(2**63)
+    (1.5, True)
     """
-    return int(max(-LATEST, min(LATEST, float(milliseconds) * 1000)))
+    number = milliseconds if isinstance(milliseconds, int) else float(milliseconds)
+    return max(-LATEST, min(LATEST, number))

@@ -7,7 +7,7 @@ from typing import Any
 from everfit.kernel import Transaction
 from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import ExperimentSearch
-from everfit.tracking.store.conditions import Condition, condition, microseconds
+from everfit.tracking.store.conditions import Condition, condition, within_times
 
 _ATTRIBUTES = {
     "name": "e.name",
@@ -44,11 +44,12 @@ def _clause(clause: Comparison, dialect: str) -> Condition:
     if clause.entity is Entity.ATTRIBUTE:
         value: Any = clause.value
         if clause.key in _TIMES and value is not None:
-            value = microseconds(value)
+            value = within_times(value)
         meant = Comparison(
             entity=clause.entity, key=clause.key, operator=clause.operator, value=value
         )
-        return condition(_ATTRIBUTES[clause.key], meant, dialect)
+        column = _ATTRIBUTES[clause.key]
+        return condition(f"({column} / 1000)" if clause.key in _TIMES else column, meant, dialect)
     no, fits = "", condition("t.value", clause, dialect)
     if clause.operator in ("IS NULL", "IS NOT NULL"):
         no, fits = "NOT " if clause.operator == "IS NULL" else "", Condition(sql="true")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from everfit.kernel import Transaction
 from everfit.tracking.filters import Comparison, Entity, Value
 from everfit.tracking.model import DatasetChoice, ModelOrder, ModelSearch, ModelStatus, Stage
-from everfit.tracking.store.conditions import Condition, condition, microseconds
+from everfit.tracking.store.conditions import Condition, condition, within_times
 from everfit.tracking.store.models import PARAMS, TAGS
 
 _ATTRIBUTES = {
@@ -93,14 +93,16 @@ def _clause(clause: Comparison, datasets: Sequence[DatasetChoice], dialect: str)
             f"WHERE d.model = m.number AND d.key = ? AND {fits.sql})"
         )
         return Condition(sql=sql, values=(clause.key, *fits.values))
-    return condition(_ATTRIBUTES[clause.key], replace(clause, value=_stored(clause)), dialect)
+    column = _ATTRIBUTES[clause.key]
+    column = f"({column} / 1000)" if clause.key in _TIMES else column
+    return condition(column, replace(clause, value=_stored(clause)), dialect)
 
 
 def _stored(clause: Comparison) -> Value:
     """Return the value of a clause on an attribute as the column has it."""
     value = clause.value
     if clause.key in _TIMES and value is not None and not isinstance(value, tuple):
-        return microseconds(value)
+        return within_times(value)
     if clause.key == "status" and isinstance(value, tuple):
         return tuple(_STATUSES.get(text.upper(), text) for text in value)
     if clause.key == "status" and isinstance(value, str):

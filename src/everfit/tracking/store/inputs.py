@@ -14,8 +14,7 @@ from everfit.tracking.model import (
     DatasetSummary,
     ModelOutput,
 )
-from everfit.tracking.store.logged import listed
-from everfit.tracking.store.runs import chunks
+from everfit.tracking.store.runs import chunks, listed
 
 INPUT, OUTPUT = "input", "output"
 _FIND_DATASET = """

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from everfit.kernel import Transaction
 from everfit.tracking.model import MetricPoint, ModelPoint
-from everfit.tracking.store.logged import listed
-from everfit.tracking.store.runs import chunks
+from everfit.tracking.store.runs import chunks, listed
 
 # What tells the series of a model apart: model and series of the run by number, dataset, digest.
 Series = tuple[int, int, str, str]

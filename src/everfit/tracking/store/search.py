@@ -14,7 +14,7 @@ from typing import Any
 from everfit.kernel import Transaction
 from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import RunSearch
-from everfit.tracking.store.conditions import Condition, condition, microseconds
+from everfit.tracking.store.conditions import Condition, condition, within_times
 
 _ATTRIBUTES = {
     "run_id": "r.id",
@@ -152,11 +152,12 @@ def _scope(tx: Transaction, search: RunSearch) -> list[Condition]:
 def _attribute(clause: Comparison, dialect: str) -> Condition:
     value: Any = clause.value
     if clause.key in _TIMES and value is not None:
-        value = microseconds(value)
+        value = within_times(value)
     if clause.key == "status" and isinstance(value, str):
         value = _STATUSES.get(value.upper(), value.lower())
     meant = Comparison(entity=clause.entity, key=clause.key, operator=clause.operator, value=value)
-    return condition(_ATTRIBUTES[clause.key], meant, dialect)
+    column = _ATTRIBUTES[clause.key]
+    return condition(f"({column} / 1000)" if clause.key in _TIMES else column, meant, dialect)
 
 
 def _exists(clause: Comparison, dialect: str) -> Condition:
