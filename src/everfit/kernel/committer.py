@@ -63,6 +63,8 @@ class Committer:
         self._queue: deque[_Work] = deque()
         self._turn = threading.Condition()
         self._closed = False
+        # Its own: its statements stay compiled, and no reader changes what it may do.
+        self._held: sa.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
         self._thread.start()
 
@@ -113,11 +115,20 @@ class Committer:
         self.close()
 
     def _run(self) -> None:
-        while group := self._gathered():
-            # A work that was cancelled is skipped; from here on it cannot be.
-            group = [work for work in group if work.future.set_running_or_notify_cancel()]
-            while group:
-                group = self._commit(group)
+        try:
+            while group := self._gathered():
+                # A work that was cancelled is skipped; from here on it cannot be.
+                group = [work for work in group if work.future.set_running_or_notify_cancel()]
+                while group:
+                    group = self._commit(group)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the connection back, which undoes what is not committed."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def _gathered(self) -> list[_Work]:
         """Wait for works and take the first ones; none is left once this is closed."""
@@ -130,12 +141,15 @@ class Committer:
         """Do works in one transaction, commit, answer; return those that time did not allow."""
         done = 0
         try:
-            with database.writing(self.workspace.engine) as connection:
+            if self._held is None:
+                self._held = self.workspace.engine.connect()
+            with database.writing(self.workspace.engine, self._held) as connection:
                 end = time.monotonic() + GROUP_SECONDS
                 while done < len(group) and time.monotonic() < end:
                     self._do(group[done], connection)
                     done += 1
         except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+            self._let_go()
             for work in group:
                 work.future.set_exception(_own(error))
             return []

@@ -115,7 +115,11 @@ def _engine_options(url: sa.URL, busy_seconds: float) -> dict[str, Any]:
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         # Autocommit in the driver: transactions begin where `_begin_sqlite` says, nowhere else.
-        return {"connect_args": {"isolation_level": None, "timeout": busy_seconds}}
+        # The connection used last has its pages and its statements at hand.
+        return {
+            "pool_use_lifo": True,
+            "connect_args": {"isolation_level": None, "timeout": busy_seconds},
+        }
     options = f"-c lock_timeout={int(busy_seconds * 1000)}"
     return {"pool_pre_ping": True, "connect_args": {"options": options}}
 
@@ -147,18 +151,29 @@ def _use_wal(connection: Any, busy_seconds: float) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("everfit_reading", False)
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute(f"PRAGMA query_only={int(reading)}")
+    # Only where it changes: the pragma makes SQLite compile every statement of the connection anew.
+    if connection.info.get("everfit_reading") != reading:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute(f"PRAGMA query_only={int(reading)}")
+        connection.info["everfit_reading"] = reading
     # A writer takes its lock at once: upgrading a read lock later can fail with "locked"
     # although the time-out has not passed.
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 @contextmanager
-def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Yield a connection; commit when the block ends, roll back when it raises."""
-    with _translated(engine), engine.begin() as connection:
-        yield connection
+def writing(engine: sa.Engine, held: sa.Connection | None = None) -> Iterator[sa.Connection]:
+    """Yield a connection; commit when the block ends, roll back when it raises.
+
+    Whoever writes often may hold a connection of ``engine`` for it.
+    """
+    with _translated(engine):
+        if held is None:
+            with engine.begin() as connection:
+                yield connection
+        else:
+            with held.begin():
+                yield held
 
 
 @contextmanager
