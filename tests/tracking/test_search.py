@@ -36,6 +36,7 @@ from everfit.tracking import (
     set_tags,
     update_run,
 )
+from everfit.tracking.store.conditions import condition
 
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {
     "=": op.eq,
@@ -186,6 +187,17 @@ def test_a_search_finds_what_a_look_at_every_run_finds(
             found, more = search_runs(tx, search)
             assert [data.run.id for data in found] == [data.run.id for data in page], search
             assert more == (len(wanted) > search.offset + search.limit)
+
+
+@pytest.mark.parametrize("length", [1, 199, 200, 300])
+def test_an_equal_text_is_looked_up_in_the_index(workspace: Workspace, length: int) -> None:
+    clause = Comparison(entity=Entity.PARAM, key="depth", operator="=", value="x" * length)
+    fits = condition("d.value", clause, "sqlite", indexed=True)
+    query = f"SELECT * FROM tracking_params d WHERE d.key = ? AND {fits.sql}"  # noqa: S608
+    with workspace.reading() as tx:
+        rows = tx.execute(f"EXPLAIN QUERY PLAN {query}", ("depth", *fits.values))
+        plan = " ".join(row[3] for row in rows)
+    assert "tracking_params_by_value (key=? AND <expr>=?)" in plan
 
 
 def test_a_search_of_no_experiment_finds_nothing(workspace: Workspace) -> None:

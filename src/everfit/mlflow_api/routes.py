@@ -13,8 +13,10 @@ from everfit.mlflow_api import (
     inputs,
     logged,
     models,
+    old_traces,
     registered,
     runs,
+    traces,
     versions,
 )
 from everfit.mlflow_api.dispatch import Endpoint, read, write
@@ -24,6 +26,7 @@ PROTOCOL_VERSION = "3.17.2"
 PREFIXES = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
 ROOTS = ("/api/2.0", "/ajax-api/2.0")
 PREFIXES_3 = ("/api/3.0/mlflow", "/ajax-api/3.0/mlflow")
+BOTH = (*PREFIXES, *PREFIXES_3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,18 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/metrics/get-history", read(logged.get_history)),
     Route("GET", "/metrics/get-history-bulk", read(logged.get_bulk)),
     Route("GET", "/metrics/get-history-bulk-interval", read(logged.get_interval)),
+    Route("POST", "/traces", write(traces.start), PREFIXES_3),
+    Route("GET", "/traces/{trace_id}", read(traces.get), PREFIXES_3),
+    Route("POST", "/traces/search", read(traces.search), PREFIXES_3),
+    Route("POST", "/traces/batchGetInfos", read(traces.get_infos), PREFIXES_3),
+    Route("PATCH", "/traces/{trace_id}/tags", write(traces.set_tag), BOTH),
+    Route("DELETE", "/traces/{trace_id}/tags", write(traces.delete_tag), BOTH),
+    Route("POST", "/traces/delete-traces", write(traces.delete), BOTH),
+    Route("POST", "/traces/link-to-run", write(traces.link), BOTH),
+    Route("POST", "/traces", write(old_traces.start)),
+    Route("PATCH", "/traces/{trace_id}", write(old_traces.end)),
+    Route("GET", "/traces/{trace_id}/info", read(old_traces.get)),
+    Route("GET", "/traces", read(old_traces.search)),
     Route("GET", "/artifacts/list", read(artifacts.list_of_run)),
     Route("GET", "/mlflow-artifacts/artifacts", read(artifacts.list_tree), ROOTS),
     Route("DELETE", "/mlflow-artifacts/artifacts/{path...}", write(artifacts.delete_tree), ROOTS),

@@ -33,9 +33,18 @@ async def server_info(_asked: Asked) -> Reply:
     return Reply(status=200, body=msgspec.json.encode(known))
 
 
+async def no_spans(asked: Asked) -> Reply:
+    """``POST /v1/traces``: say, in the words that MLflow's client knows, to send files instead."""
+    await asked.body()
+    message = "REST OTLP span logging is not supported by Everfit: spans come as artifacts."
+    body = msgspec.json.encode({"error_code": "NOT_IMPLEMENTED", "message": message})
+    return Reply(status=501, body=body)
+
+
 HEALTH: dict[str, dict[str, Answering]] = {
     "/health": {"GET": health},
     "/version": {"GET": version},
+    "/v1/traces": {"POST": no_spans},
     "/api/3.0/mlflow/server-info": {"GET": server_info},
     "/ajax-api/3.0/mlflow/server-info": {"GET": server_info},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from everfit.errors import Conflict, Invalid, NotFound
@@ -73,6 +73,11 @@ def get_experiment(tx: Transaction, experiment_id: str, *, lock: bool = False) -
             experiment=experiment_id,
         )
     return experiment
+
+
+def artifact_locations(tx: Transaction, ids: Collection[str]) -> dict[str, str | None]:
+    """Return by experiment where its artifacts lie, or None where that is our own tree."""
+    return store.locations(tx, list(ids)) if ids else {}
 
 
 def find_experiment(tx: Transaction, name: str) -> Experiment | None:

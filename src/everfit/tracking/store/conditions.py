@@ -46,9 +46,20 @@ def condition(column: str, clause: Comparison, dialect: str, *, indexed: bool = 
             f"{operator!r} is no comparison of a search", hint="Use =, !=, <, <=, >, >= or LIKE."
         )
     if indexed and operator == "=" and isinstance(value, str):
-        start = f"substr({column}, 1, {INDEXED}) = ? AND {column} = ?"
-        return Condition(sql=start, values=(value[:INDEXED], value))
+        return _equal_by_index(column, value)
     return Condition(sql=f"{column} {operator} ?", values=(value,))
+
+
+def _equal_by_index(column: str, value: str) -> Condition:
+    """Return the equality of a column with a value, by the index of its first characters.
+
+    SQLite writes a value into every place of a column that equals it, and then no longer sees
+    the index: so the column itself is compared only where it must be, and not by its bare name.
+    """
+    start = f"substr({column}, 1, {INDEXED}) = ?"
+    if len(value) < INDEXED:
+        return Condition(sql=start, values=(value,))
+    return Condition(sql=f"{start} AND {column} || '' = ?", values=(value[:INDEXED], value))
 
 
 def within_times(milliseconds: str | float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -25,6 +25,7 @@ _FIELDS = [field.name for field in fields(Run)]
 _NAMES = ", ".join(_FIELDS)
 _TIMES = ("started_at", "finished_at", "deleted_at")
 CHUNK = 5_000
+T = TypeVar("T")
 
 
 def insert_run(tx: Transaction, run: Run) -> int | None:
@@ -130,10 +131,10 @@ def runs_of_experiment(tx: Transaction, experiment: str) -> list[Run]:
     return [_run(row) for row in tx.connection.execute(query).mappings()]
 
 
-def chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield ``numbers`` in parts that fit into one statement."""
-    for start in range(0, len(numbers), CHUNK):
-        yield numbers[start : start + CHUNK]
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield ``values`` in parts that fit into one statement."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]
 
 
 def _is(tx: Transaction, run_id: str) -> tuple[sa.ColumnElement[bool], ...]:
