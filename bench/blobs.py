@@ -40,7 +40,8 @@ def main(folder: str | None = None) -> None:
 
 def large(folder: Path) -> None:
     source = folder / "large"
-    content = random.Random(1).randbytes(LARGE)  # noqa: S311
+    chance = random.Random(1)  # noqa: S311
+    content = chance.randbytes(LARGE)
     source.write_bytes(content)
     stored = LocalBlobs(folder / "stored")
     digest = stored.put(content)
@@ -54,7 +55,7 @@ def large(folder: Path) -> None:
         "writer, chunks of 64 KiB": lambda to: write(LocalBlobs(to), source, MIB // 16),
         "writer, chunks of 1 MiB": lambda to: write(LocalBlobs(to), source, MIB),
         "put": lambda to: LocalBlobs(to).put(content),
-        f"concatenate {PARTS} parts": lambda _: concatenated(stored, parts),
+        f"concatenate {PARTS} parts": lambda _: concatenated(stored, parts, chance),
         "open, all of it": lambda _: read(stored, digest),
         "open, all but one byte (unchecked)": lambda _: read(stored, digest, offset=1),
         "get": lambda _: stored.get(digest),
@@ -117,9 +118,9 @@ def write_all(blobs: LocalBlobs, folder: Path) -> None:
         write(blobs, source, SMALL)
 
 
-def concatenated(blobs: LocalBlobs, parts: list[str]) -> None:
-    # What is there is replaced, so that every round does the same work.
-    assert blobs.concatenate(parts)[1] == LARGE
+def concatenated(blobs: LocalBlobs, parts: list[str], chance: random.Random) -> None:
+    # In another order each time, so that what is written was not there before.
+    assert blobs.concatenate(chance.sample(parts, len(parts)))[1] == LARGE
 
 
 def read(blobs: LocalBlobs, digest: str, *, offset: int = 0) -> int:

@@ -1,6 +1,6 @@
 """Database, ledger, durable work, blobs, settings and clock: what every room stands on."""
 
-from everfit.kernel.blobs import Blobs, LocalBlobs
+from everfit.kernel.blobs import BlobReader, Blobs, BlobWriter, LocalBlobs
 from everfit.kernel.clock import Clock, ManualClock, SystemClock, as_utc
 from everfit.kernel.committer import Committer
 from everfit.kernel.database import (
@@ -37,6 +37,8 @@ from everfit.kernel.workspace import Transaction, Workspace, find_workspace, ope
 
 __all__ = [
     "UNIT_SECONDS",
+    "BlobReader",
+    "BlobWriter",
     "Blobs",
     "Break",
     "Clock",

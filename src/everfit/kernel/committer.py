@@ -174,7 +174,7 @@ class Committer:
         except BaseException as error:  # noqa: BLE001 - a work can raise anything
             _undo(connection, error)
             work.error = error
-            if isinstance(error, sa.exc.OperationalError):
+            if database.is_failure(error, workspace.engine):
                 work.error = database.meaning(error, workspace.engine)
                 work.error.__cause__ = error
 
@@ -186,7 +186,8 @@ def _undo(connection: sa.Connection, error: BaseException) -> None:
         connection.exec_driver_sql("RELEASE SAVEPOINT work")
     except sa.exc.SQLAlchemyError as lost:
         # The connection broke, or SQLite undid everything by itself: it does on a full disk.
-        raise (error if isinstance(error, sa.exc.DBAPIError) else lost) from None
+        known = isinstance(error, sa.exc.DBAPIError | connection.dialect.loaded_dbapi.Error)
+        raise (error if known else lost) from None
 
 
 def _own(error: BaseException) -> BaseException:

@@ -182,21 +182,28 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     options: dict[str, Any] = {"everfit_reading": True}
     if engine.dialect.name == "postgresql":
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with _translated(engine), engine.connect() as connection:
-        yield connection.execution_options(**options)
+    with _translated(engine), engine.connect() as connected:
+        connection = connected.execution_options(**options)
+        with connection.begin():
+            yield connection
 
 
 @contextmanager
 def _translated(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except (sa.exc.OperationalError, engine.dialect.loaded_dbapi.OperationalError) as error:
         raise meaning(error, engine) from error
 
 
-def meaning(error: sa.exc.OperationalError, engine: sa.Engine) -> EverfitError:
+def is_failure(error: BaseException, engine: sa.Engine) -> bool:
+    """Return whether the database said that it cannot do something now, or no longer."""
+    return isinstance(error, sa.exc.OperationalError | engine.dialect.loaded_dbapi.OperationalError)
+
+
+def meaning(error: BaseException, engine: sa.Engine) -> EverfitError:
     """Return the error of ours that says what the driver's error means."""
-    said = str(error.orig)
+    said = str(getattr(error, "orig", error))
     where = engine.url.render_as_string(hide_password=True)
     if any(word in said for word in ("locked", "busy", "lock timeout", "deadlock")):
         return DatabaseBusy(
@@ -238,18 +245,57 @@ def locked_rows(connection: sa.Connection, statement: sa.Select[Any]) -> sa.Sele
     return statement if connection.dialect.name == "sqlite" else statement.with_for_update()
 
 
-def execute(connection: sa.Connection, statement: str, values: Sequence[Any] = ()) -> Any:
+class Rows:
+    """What a literal statement gave: tuples, to be taken once."""
+
+    __slots__ = ("_cursor",)
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._cursor.fetchall())
+
+    @property
+    def rowcount(self) -> int:
+        """Return how many rows were written or deleted."""
+        return int(self._cursor.rowcount)
+
+    def first(self) -> tuple[Any, ...] | None:
+        """Return the first row, or None; what is behind it is left."""
+        row: tuple[Any, ...] | None = self._cursor.fetchone()
+        # A statement that is not read to its end stays open, and is compiled anew the next time.
+        self._cursor.close()
+        return row
+
+    def one(self) -> tuple[Any, ...]:
+        """Return the row of a statement that always gives one."""
+        row = self.first()
+        assert row is not None  # noqa: S101 - a slip in the statement
+        return row
+
+    def scalar(self) -> Any:
+        """Return the first value of the first row, or None where there is no row."""
+        row = self.first()
+        return None if row is None else row[0]
+
+
+def execute(connection: sa.Connection, statement: str, values: Sequence[Any] = ()) -> Rows:
     """Run a literal statement with ``?`` for its values; a list of rows runs it once for each.
 
-    Returns SQLAlchemy's cursor result, whose rows are what the statement asks for. It is meant
-    for the statements that run, or return rows, a hundred thousand times a second: what
-    SQLAlchemy does for others, from types to compilation, would cost more than the statement.
+    The driver is asked directly. It is meant for the statements that run, or return rows, a
+    hundred thousand times a second: what SQLAlchemy does for others, from types to compilation,
+    costs more than the statement.
     """
+    driver: Any = connection.connection.dbapi_connection
+    cursor = driver.cursor()
     if connection.dialect.name == "postgresql":
         statement = _with_percents(statement)
-    # The driver wants tuples where the values are one row's.
-    given = values if isinstance(values, list) else tuple(values)
-    return connection.exec_driver_sql(statement, given)
+    if isinstance(values, list):
+        cursor.executemany(statement, values)
+    else:
+        cursor.execute(statement, tuple(values))
+    return Rows(cursor)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -48,7 +48,7 @@ class Transaction:
             data=data,
         )
 
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> database.Rows:
         """Run a literal statement with ``?`` for its values, or once for each row of a list."""
         return database.execute(self.connection, statement, values)
 

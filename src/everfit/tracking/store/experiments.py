@@ -63,7 +63,7 @@ def get_experiment(
 def stage_of(tx: Transaction, id: str) -> Stage | None:
     """Return the stage of an experiment, or None: what every run that is started asks."""
     query = "SELECT stage FROM tracking_experiments WHERE project = ? AND id = ?"
-    stage = tx.execute(query, (tx.project, id)).scalar_one_or_none()
+    stage = tx.execute(query, (tx.project, id)).scalar()
     return None if stage is None else Stage(stage)
 
 

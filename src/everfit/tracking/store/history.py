@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from everfit.kernel import Transaction
@@ -26,7 +26,7 @@ class SeriesRow:
 def get_series(tx: Transaction, run: int, key: str) -> SeriesRow | None:
     """Return the series of a metric, or None where it was never logged."""
     query = "SELECT number, ordered FROM tracking_series WHERE run = ? AND key = ?"
-    row = tx.execute(query, (run, key)).one_or_none()
+    row = tx.execute(query, (run, key)).first()
     return None if row is None else SeriesRow(number=row[0], key=key, ordered=bool(row[1]))
 
 
@@ -62,7 +62,7 @@ def count_points(tx: Transaction, series: SeriesRow, first: int | None, last: in
     """Return how many points lie from step ``first`` to step ``last``."""
     where, values = _between(series, first, last)
     query = f"SELECT count(*) FROM tracking_points WHERE {where}"
-    return int(tx.execute(query, tuple(values)).scalar_one())
+    return int(tx.execute(query, tuple(values)).scalar())
 
 
 def sampled_points(
@@ -91,7 +91,7 @@ def sampled_points(
 def greatest_step(tx: Transaction, series: SeriesRow) -> int:
     """Return the greatest step of a series."""
     query = "SELECT max(step) FROM tracking_points WHERE series = ?"
-    return int(tx.execute(query, (series.number,)).scalar_one())
+    return int(tx.execute(query, (series.number,)).scalar())
 
 
 def _between(series: SeriesRow, first: int | None, last: int | None) -> tuple[str, list[int]]:
@@ -102,9 +102,7 @@ def _between(series: SeriesRow, first: int | None, last: int | None) -> tuple[st
     return where, values
 
 
-def _points(
-    key: str, rows: Iterator[Sequence[float]] | Sequence[Sequence[float]]
-) -> list[MetricPoint]:
+def _points(key: str, rows: Iterable[Sequence[float]]) -> list[MetricPoint]:
     return [
         MetricPoint(key, math.nan if missing else value, int(step), int(at_us))
         for value, step, at_us, missing in rows

@@ -34,10 +34,10 @@ def dataset_number(tx: Transaction, experiment: str, dataset: Dataset) -> int:
     One that is there stays as it was described first.
     """
     name = (tx.project, experiment, dataset.name, dataset.digest)
-    number: int | None = tx.execute(_FIND_DATASET, name).scalar_one_or_none()
+    number: int | None = tx.execute(_FIND_DATASET, name).scalar()
     if number is None:
         tx.execute(_ADD_DATASET, (tx.project, experiment, *astuple(dataset)))
-        number = int(tx.execute(_FIND_DATASET, name).scalar_one())
+        number = int(tx.execute(_FIND_DATASET, name).scalar())
     return number
 
 

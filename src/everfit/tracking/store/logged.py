@@ -62,9 +62,7 @@ def put_points(tx: Transaction, run: int, points: Sequence[MetricPoint]) -> None
     # In one order everywhere: two writers that hold each other's rows would wait for ever.
     rows = [_series_row(run, found[key]) for key in sorted(found)]
     if len(rows) == 1:
-        numbers = {
-            points[0].key: tx.execute(f"{_PUT_SERIES} RETURNING number", rows[0]).scalar_one()
-        }
+        numbers = {points[0].key: tx.execute(f"{_PUT_SERIES} RETURNING number", rows[0]).scalar()}
     else:
         tx.execute(_PUT_SERIES, rows)
         numbers = dict(series_numbers(tx, run, list(found)))

@@ -54,7 +54,7 @@ def model_numbers(tx: Transaction, ids: Sequence[str]) -> dict[str, int]:
         return {}
     marks = ", ".join("?" * len(ids))
     query = f"SELECT id, number FROM tracking_logged_models WHERE project = ? AND id IN ({marks})"
-    return dict(tx.execute(query, (tx.project, *ids)).all())
+    return dict(tx.execute(query, (tx.project, *ids)))
 
 
 def models_by_number(tx: Transaction, numbers: Sequence[int]) -> dict[int, LoggedModel]:

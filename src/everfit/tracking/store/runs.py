@@ -32,8 +32,8 @@ def insert_run(tx: Transaction, run: Run) -> int | None:
     """Add ``run`` and return its number, or None where its id is taken."""
     moments = [None if at is None else microseconds(at) for at in _moments(run)]
     values = (run.id, run.experiment, run.kind, run.name, run.status, run.stage, run.actor)
-    row = tx.execute(_INSERT, (tx.project, *values, *moments, run.parent, run.error))
-    number: int | None = row.scalar_one_or_none()
+    row = (tx.project, *values, *moments, run.parent, run.error)
+    number: int | None = tx.execute(_INSERT, row).scalar()
     return number
 
 
@@ -70,7 +70,7 @@ def find(tx: Transaction, run_id: str) -> tuple[int, Stage] | None:
     row = tx.execute(
         "SELECT number, stage FROM tracking_runs WHERE project = ? AND id = ?",
         (tx.project, run_id),
-    ).one_or_none()
+    ).first()
     return None if row is None else (row[0], Stage(row[1]))
 
 

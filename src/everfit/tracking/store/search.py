@@ -118,7 +118,7 @@ def _count(tx: Transaction, clause: Comparison) -> int | None:
         return None
     fits = _fits("d", clause, tx.connection.dialect.name)
     rows = f"SELECT 1 FROM {_TABLES[clause.entity]} d WHERE {fits.sql} LIMIT {MOST}"
-    count = int(tx.execute(f"SELECT count(*) FROM ({rows}) AS counted", fits.values).scalar_one())
+    count = int(tx.execute(f"SELECT count(*) FROM ({rows}) AS counted", fits.values).scalar())
     return count if count < MOST else None
 
 

@@ -72,7 +72,7 @@ def _start(tx: Transaction, clauses: Sequence[Comparison]) -> Comparison | None:
         if clause.entity in _TABLES and clause.operator == "=":
             fits = _fitting(tx, clause)
             query = f"SELECT count(*) FROM ({fits.sql} LIMIT {fewest}) AS counted"
-            count = int(tx.execute(query, fits.values).scalar_one())
+            count = int(tx.execute(query, fits.values).scalar())
             if count < fewest:
                 fewest, found = count, clause
     return found

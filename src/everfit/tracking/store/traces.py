@@ -54,7 +54,7 @@ def put_trace(tx: Transaction, trace: Trace) -> int | None:
         trace.request_preview,
         trace.response_preview,
     )
-    number: int | None = tx.execute(_PUT, row).scalar_one_or_none()
+    number: int | None = tx.execute(_PUT, row).scalar()
     return number
 
 
