@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -60,8 +60,9 @@ class Committer:
         self.workspace = workspace
         self.waiting = waiting
         self.together = together
-        self._queue: deque[_Work] = deque()
-        self._turn = threading.Condition()
+        # None ends it. This queue is of C: its waiting and waking costs a tenth of a Condition's.
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._door = threading.Lock()
         self._closed = False
         # Its own: its statements stay compiled, and no reader changes what it may do.
         self._held: sa.Connection | None = None
@@ -82,25 +83,26 @@ class Committer:
             If this committer is closed.
         """
         future: Future[T] = Future()
-        with self._turn:
+        with self._door:
             if self._closed:
                 hint = "Nothing was written; send it again once the server is back."
                 raise Unavailable("no more writes are taken: the server is stopping", hint=hint)
-            if len(self._queue) >= self.waiting:
+            waiting = self._queue.qsize()
+            if waiting >= self.waiting:
                 raise Overloaded(
-                    f"{len(self._queue):,} writes wait already",
+                    f"{waiting:,} writes wait already",
                     hint="Nothing was written; retry in a second, or send fewer, larger batches.",
-                    waiting=len(self._queue),
+                    waiting=waiting,
                 )
-            self._queue.append(_Work(work, future))
-            self._turn.notify()
+            self._queue.put(_Work(work, future))
         return future
 
     def close(self) -> None:
         """Refuse further works, finish those that were accepted, and end the thread."""
-        with self._turn:
-            self._closed = True
-            self._turn.notify()
+        with self._door:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -132,10 +134,17 @@ class Committer:
 
     def _gathered(self) -> list[_Work]:
         """Wait for works and take the first ones; none is left once this is closed."""
-        with self._turn:
-            while not (self._queue or self._closed):
-                self._turn.wait()
-            return [self._queue.popleft() for _ in range(min(len(self._queue), self.together))]
+        group: list[_Work] = []
+        work = self._queue.get()
+        while work is not None:
+            group.append(work)
+            if len(group) == self.together or self._queue.empty():
+                return group
+            work = self._queue.get()
+        if group:
+            # The end waits for its turn.
+            self._queue.put(None)
+        return group
 
     def _commit(self, group: list[_Work]) -> list[_Work]:
         """Do works in one transaction, commit, answer; return those that time did not allow."""

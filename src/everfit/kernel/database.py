@@ -152,13 +152,13 @@ def _use_wal(connection: Any, busy_seconds: float) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("everfit_reading", False)
     # Only where it changes: the pragma makes SQLite compile every statement of the connection anew.
+    driver: Any = connection.connection.dbapi_connection
     if connection.info.get("everfit_reading") != reading:
-        driver: Any = connection.connection.dbapi_connection
         driver.execute(f"PRAGMA query_only={int(reading)}")
         connection.info["everfit_reading"] = reading
     # A writer takes its lock at once: upgrading a read lock later can fail with "locked"
     # although the time-out has not passed.
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    driver.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 @contextmanager

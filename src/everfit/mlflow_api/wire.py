@@ -15,14 +15,15 @@ class Message(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Base of all messages: fields at their default are left out."""
 
 
-class Tag(Message):
+# What comes by the ten thousand and holds no other object is none of the garbage collector's.
+class Tag(Message, gc=False):
     """A key with its text, of anything that has tags; a parameter looks the same."""
 
     key: str
     value: str = ""
 
 
-class Metric(Message):
+class Metric(Message, gc=False):
     """One point of a metric; of a logged model too where ``model_id`` is set."""
 
     key: str
