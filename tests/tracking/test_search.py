@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from everfit.errors import Invalid
 from everfit.kernel import ManualClock, Workspace
 from everfit.tracking import (
     Comparison,
@@ -219,6 +220,17 @@ def test_a_time_beyond_all_times_is_compared_with(any_workspace: Workspace) -> N
                 assert len(runs[0]) == count
                 found = search_experiments(tx, ExperimentSearch(clauses=[made]))
                 assert (experiment in [one.id for one in found[0]]) == bool(count)
+
+
+def test_an_order_by_more_keys_than_can_be_joined_is_refused(any_workspace: Workspace) -> None:
+    keys = [Order(entity=Entity.METRIC, key=f"m{number}", ascending=True) for number in range(51)]
+    with any_workspace.transaction() as tx:
+        experiment = create_experiment(tx, "bikes").id
+        run = create_run(tx, experiment).run.id
+        found, _ = search_runs(tx, RunSearch(experiments=[experiment], orders=keys[:50]))
+        assert [data.run.id for data in found] == [run]
+        with pytest.raises(Invalid, match="51 keys"):
+            search_runs(tx, RunSearch(experiments=[experiment], orders=keys))
 
 
 def test_experiments_are_found_by_name_and_tag(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Self
@@ -31,6 +32,8 @@ def serve_control_plane(
     """
     with listen(host, port) as opened, ExitStack() as stack:
         server = Server(_application(workspace, stack))
+        # What was loaded to start stays: the collector need not look through it again and again.
+        gc.freeze()
         listening(opened.getsockname()[1])
         with stopping_on_signals(server):
             server.run(opened)
