@@ -58,6 +58,8 @@ Value = str | float | tuple[str, ...] | None
 # of 50,000 bytes, four of them for a character.
 MAX_CHARACTERS = 262_144
 MAX_CLAUSES = 100
+# From 31 joined keys on, SQLite 3.40 ends the process instead of finding an order.
+MAX_ORDERS = 20
 MAX_ITEMS = 10_000
 MAX_TOKENS = 25_000
 MAX_PATTERN = 10_000
@@ -127,7 +129,7 @@ def parse_order(texts: Sequence[str], grammar: Grammar) -> tuple[Order, ...]:
     """
     problems: list[Problem] = []
     orders: dict[Target, Order] = {}
-    for index, text in enumerate(texts[:MAX_CLAUSES]):
+    for index, text in enumerate(texts[:MAX_ORDERS]):
         row = _read(text)
         found = row if isinstance(row, Problem) else _order(row, grammar)
         if isinstance(found, Order) and (found.entity, found.key) in orders:
@@ -138,8 +140,8 @@ def parse_order(texts: Sequence[str], grammar: Grammar) -> tuple[Order, ...]:
             problems.append(replace(found, path=f"order_by[{index}], {found.path}"))
         else:
             orders[found.entity, found.key] = found
-    if len(texts) > MAX_CLAUSES:
-        remedy = f"order by at most {MAX_CLAUSES}"
+    if len(texts) > MAX_ORDERS:
+        remedy = f"order by at most {MAX_ORDERS}"
         problems.append(Problem(path="order_by", found=f"{len(texts):,} keys", remedy=remedy))
     if problems:
         raise _order_invalid(problems, grammar)
