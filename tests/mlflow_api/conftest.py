@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
         for _ in _pointed_at(plane.url):
             yield MlflowClient(plane.url)
     workspace.close()
+
+
+@pytest.fixture
+def pointed_at() -> Iterator[Callable[[str], None]]:
+    """Point MLflow's fluent interface at a URI until the end of the test."""
+    with ExitStack() as stack:
+
+        def point(uri: str) -> None:
+            stack.enter_context(contextmanager(_pointed_at)(uri))
+
+        yield point
 
 
 def _pointed_at(uri: str) -> Iterator[str]:
