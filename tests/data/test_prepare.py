@@ -104,6 +104,16 @@ def test_a_profile_has_the_figures_of_each_kind() -> None:
     assert (lists.count, lists.missing) == (4, 1)
 
 
+def test_the_most_frequent_texts_have_their_own_counts() -> None:
+    # Many texts, that their order among the counts is another one each time; a column may be
+    # called like a count.
+    texts = [f"text {number:03}" for number in range(200) for _ in range(number % 7 + 1)]
+    frame = pl.DataFrame({"n": texts, "text": texts})
+    most = tuple((f"text {number:03}", 7) for number in range(6, 76, 7))
+    for _ in range(5):
+        assert [column.top for column in profile(frame)] == [most, most]
+
+
 def test_profiles_of_nothing_are_empty() -> None:
     assert profile(pl.DataFrame()) == ()
     [column] = profile(pl.DataFrame({"n": pl.Series([None, float("nan")], dtype=pl.Float64)}))

@@ -46,10 +46,14 @@ def _figures(name: str, kind: pl.DataType) -> dict[str, pl.Expr]:
         return figures
     figures["distinct"] = values.n_unique() - (values.null_count() > 0).cast(pl.Int64)
     if kind == pl.String:
-        counts = values.drop_nulls().value_counts(name="n").struct
-        order = [counts.field("n"), counts.field(name)]
-        for label, expr in zip(("n", "text"), order, strict=True):
-            figures[label] = expr.sort_by(order, descending=[True, False]).head(TOP).implode()
+        # Each evaluation of the counts has an order of its own: texts and numbers stay together
+        # only within one.
+        counts = values.alias("text").drop_nulls().value_counts(name="n").implode()
+        one = pl.element().struct
+        order = [one.field("n"), one.field("text")]
+        figures["top"] = counts.list.eval(
+            pl.element().sort_by(order, descending=[True, False]).head(TOP)
+        )
         return figures
     figures |= {"minimum": values.min(), "maximum": values.max()}
     if kind.is_numeric():
@@ -71,7 +75,7 @@ def _profile(name: str, kind: pl.DataType, rows: int, found: dict[str, Any]) -> 
         maximum=_bound(found.get("maximum")),
         sd=found.get("sd"),
         quantiles=tuple(zip(PROBABILITIES, quantiles or (), strict=False)),
-        top=tuple(zip(found.get("text") or (), found.get("n") or (), strict=True)),
+        top=tuple((counted["text"], counted["n"]) for counted in found.get("top") or ()),
     )
 
 
