@@ -13,8 +13,26 @@ from urllib.parse import unquote, urlsplit
 
 from everfit.errors import Invalid
 from everfit.mlflow_api.dispatch import Call
-from everfit.registry import get_version, resolve_alias
-from everfit.tracking import artifact_folder, get_logged_model, get_run, model_folder
+from everfit.registry import (
+    FLAVOR,
+    FOLDER,
+    File,
+    ModelVersion,
+    OutsideManifest,
+    describe,
+    encode_outside,
+    get_version,
+    mlmodel_file,
+    read_manifest,
+    resolve_alias,
+)
+from everfit.tracking import (
+    artifact_folder,
+    files_below,
+    get_logged_model,
+    get_run,
+    model_folder,
+)
 
 LONGEST = 5_000
 _MODEL = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<number>\d+)|@(?P<alias>[^/]+))?")
@@ -27,7 +45,8 @@ _LOGGED = re.compile(r"m-[0-9a-f]{32}")
 class Source:
     """A source that was found to be sound: as it was written, and where its files are.
 
-    ``folder`` is their place in the tree of artifacts, None where they are somewhere else.
+    ``folder`` is their place in the tree of artifacts, None where they are somewhere else;
+    ``version`` is the one that the source names, if it names one.
     """
 
     uri: str
@@ -36,9 +55,48 @@ class Source:
     run: str | None = None
     logged_model: str | None = None
 
-    def packaged(self, _call: Call) -> dict[str, Any]:
+    version: ModelVersion | None = None
+
+    def packaged(self, call: Call) -> dict[str, Any]:
         """Return the package of the files, or why there is none."""
-        return {"unpackaged": "it was logged by a client and is not packed yet"}
+        if self.version is not None and self.version.package is not None:
+            return {
+                "package": self.version.package,
+                "signature": self.version.signature,
+                "algorithm": self.version.algorithm,
+            }
+        if self.folder is None:
+            return {"unpackaged": "its files lie outside of this installation"}
+        try:
+            return _packed(call, _manifest(call, self.folder))
+        except Invalid as error:
+            return {"unpackaged": error.message}
+
+
+def _manifest(call: Call, folder: str) -> OutsideManifest:
+    """Return what there is to be packed below a folder; raises Invalid, saying why nothing is."""
+    files = [
+        File(path=found.name.removeprefix(f"{folder}/"), digest=found.digest, bytes=found.bytes)
+        for found in files_below(call.tx, folder)
+    ]
+    return describe(call.blobs.get(mlmodel_file(files).digest), files)
+
+
+def _packed(call: Call, manifest: OutsideManifest) -> dict[str, Any]:
+    if manifest.flavor != FLAVOR:
+        package = call.blobs.put(encode_outside(manifest))
+        signature, algorithm = manifest.signature, manifest.flavor
+    else:
+        # Made by Everfit, here or elsewhere: the package is one already.
+        package = manifest.main_file.digest
+        held = read_manifest(call.blobs.get(package))
+        signature, algorithm = held.signature, held.estimator
+    return {"package": package, "signature": signature, "algorithm": algorithm}
+
+
+def own_folder(call: Call, run: str) -> str:
+    """Return where the files of a version lie that the training ``run`` made; raises NotFound."""
+    return f"{artifact_folder(get_run(call.tx, run))}/{FOLDER}"
 
 
 def found_source(call: Call, uri: str, run: str | None, logged: str | None) -> Source:
@@ -112,13 +170,15 @@ def _of_model(call: Call, uri: str, run: str | None, logged: str | None) -> Sour
             if found["number"]
             else resolve_alias(call.tx, name, found["alias"])
         )
-        place = version.location or ""
+        own = version.location is None and version.run is not None
+        place = call.api.stored(own_folder(call, version.run or "")) if own else version.location
         return Source(
             uri=uri,
-            location=place,
-            folder=call.api.tree_path(place),
+            location=place or "",
+            folder=call.api.tree_path(place or ""),
             run=run or version.run,
             logged_model=logged or version.logged_model,
+            version=version,
         )
     if not _LOGGED.fullmatch(name) or (logged is not None and logged != name):
         raise _invalid(uri, "it is another logged model than the one that was named")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from everfit.deployment import serving_plan
 from everfit.errors import Invalid, Refused
 from everfit.mlflow_api.dispatch import Call
-from everfit.mlflow_api.sources import found_source
+from everfit.mlflow_api.sources import found_source, own_folder
 from everfit.mlflow_api.values import (
     limit_of,
     milliseconds,
@@ -15,8 +15,8 @@ from everfit.mlflow_api.values import (
     tag_values,
 )
 from everfit.mlflow_api.wire import Message, Nothing, Tag
-from everfit.registry import ModelVersion as Stored
 from everfit.registry import (
+    FOLDER,
     RegisteredModel,
     create_version,
     delete_version,
@@ -28,6 +28,7 @@ from everfit.registry import (
     transition_stage,
     update_version,
 )
+from everfit.registry import ModelVersion as Stored
 from everfit.tracking.filters import VERSIONS, parse_filter, parse_order
 
 MOST_RESULTS = 200_000
@@ -136,7 +137,7 @@ def version_message(call: Call, stored: Stored, model: RegisteredModel) -> Model
         creation_timestamp=milliseconds(stored.created_at),
         last_updated_timestamp=milliseconds(stored.updated_at),
         current_stage=stored.stage,
-        source=call.api.rendered(stored.source or ""),
+        source=call.api.rendered(stored.source or _source(stored)),
         status="READY",
         user_id=stored.author or "",
         description=stored.description or "",
@@ -147,6 +148,11 @@ def version_message(call: Call, stored: Stored, model: RegisteredModel) -> Model
         tags=tag_list(stored.tags),
         aliases=sorted(name for name, at in model.aliases.items() if at == stored.number),
     )
+
+
+def _source(stored: Stored) -> str:
+    """Return where a version that was trained here comes from."""
+    return f"runs:/{stored.run}/{FOLDER}" if stored.run else ""
 
 
 def _answer(call: Call, stored: Stored) -> dict[str, ModelVersion]:
@@ -225,6 +231,8 @@ def delete_tag(call: Call, request: DeleteTag) -> Nothing:
 def download_uri(call: Call, request: Named) -> dict[str, str]:
     """Return where the files of a version are."""
     stored = get_version(call.tx, request.name, version_number(request.version))
+    if stored.location is None and stored.run is not None:
+        return {"artifact_uri": call.api.artifact_uri(own_folder(call, stored.run))}
     return {"artifact_uri": call.api.rendered(stored.location or "")}
 
 

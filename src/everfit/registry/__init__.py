@@ -13,7 +13,10 @@ from everfit.registry.model import (
     Signature,
     Stage,
 )
-from everfit.registry.package import Manifest, pack, read_manifest
+from everfit.registry.outside import File, OutsideManifest, describe, mlmodel_file
+from everfit.registry.outside import encode as encode_outside
+from everfit.registry.package import Manifest, pack, read_manifest, unpack
+from everfit.registry.readable import FLAVOR, FOLDER, PACKAGE, readable
 from everfit.registry.service.aliases import (
     aliases,
     by_alias,
@@ -32,7 +35,7 @@ from everfit.registry.service.models import (
     set_model_tag,
     update_model,
 )
-from everfit.registry.service.packages import is_trusted, load_package, trust
+from everfit.registry.service.packages import check_trusted, is_trusted, load_package, trust
 from everfit.registry.service.register import create_version, register
 from everfit.registry.service.versions import (
     delete_version,
@@ -50,12 +53,17 @@ from everfit.registry.signature import cast, infer_signature
 
 __all__ = [
     "CHAMPION",
+    "FLAVOR",
+    "FOLDER",
+    "PACKAGE",
     "Field",
+    "File",
     "FittedModel",
     "Kind",
     "Manifest",
     "ModelVersion",
     "Origin",
+    "OutsideManifest",
     "RegisteredModel",
     "Scalar",
     "Signature",
@@ -64,12 +72,15 @@ __all__ = [
     "by_alias",
     "cast",
     "champion",
+    "check_trusted",
     "create_model",
     "create_version",
     "delete_model",
     "delete_model_tag",
     "delete_version",
     "delete_version_tag",
+    "describe",
+    "encode_outside",
     "get_model",
     "get_version",
     "infer_signature",
@@ -79,9 +90,11 @@ __all__ = [
     "list_models",
     "list_versions",
     "load_package",
+    "mlmodel_file",
     "newest_signature",
     "pack",
     "read_manifest",
+    "readable",
     "register",
     "rename_model",
     "resolve_alias",
@@ -92,6 +105,7 @@ __all__ = [
     "set_version_tag",
     "transition_stage",
     "trust",
+    "unpack",
     "update_model",
     "update_version",
     "versions_by_stage",

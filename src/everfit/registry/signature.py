@@ -298,13 +298,14 @@ def _output(target: pl.Series | None, task: str, classes: Sequence[Scalar]) -> F
         return Field(name="cluster", kind=Kind.INTEGER)
     if task != "classification":
         return Field(name=target.name, kind=Kind.NUMBER)
-    kinds = {_label_kind(label) for label in classes}
+    kinds = {label_kind(label) for label in classes}
     kind = kinds.pop() if len(kinds) == 1 else Kind.TEXT
     categories = tuple(str(label) for label in classes) if kind is Kind.TEXT else ()
     return Field(name=target.name, kind=kind, categories=categories)
 
 
-def _label_kind(label: Scalar) -> Kind:
+def label_kind(label: Scalar) -> Kind:
+    """Return what a class label is."""
     if isinstance(label, bool):
         return Kind.BOOLEAN
     if isinstance(label, int):

@@ -15,7 +15,16 @@ from everfit.data import Schema, Segregation, Source, Task, store_version
 from everfit.errors import Cancelled, EverfitError, LeaseLost, PolicyInvalid, Problem
 from everfit.kernel import Transaction, Workspace
 from everfit.measures.scores import better_is
-from everfit.registry import Signature, get_version, register
+from everfit.registry import (
+    FOLDER,
+    PACKAGE,
+    ModelVersion,
+    Signature,
+    get_version,
+    read_manifest,
+    readable,
+    register,
+)
 from everfit.tracking import (
     Run,
     RunStatus,
@@ -41,6 +50,7 @@ from everfit.training.steps import BLOB, Call, Heartbeat, Progress, StepResult, 
 
 KIND = "training"
 JSON = "application/json"
+BINARY = "application/octet-stream"
 Finish = Callable[[Transaction, TrainingResult], None]
 
 
@@ -352,13 +362,22 @@ class _Training:
         summary = {**msgspec.to_builtins(result), "version": version.number}
         self._attach(tx, RESULT, blobs.put(msgspec.json.encode(summary)), JSON)
         self._attach(tx, "columns.json", results["profiled"].digest, JSON)
-        self._attach(tx, "model.everfit", version.require_package(), "application/octet-stream")
+        self._attach_model(tx, version)
         finish_run(tx, run, RunStatus.FINISHED)
         return result
 
     def _attach(self, tx: Transaction, name: str, digest: str, media: str) -> None:
         size = len(self.workspace.blobs.get(digest))
         log_artifact(tx, self.run.id, name, digest, bytes=size, media=media)
+
+    def _attach_model(self, tx: Transaction, version: ModelVersion) -> None:
+        """Lay down the model's files as MLflow's clients load them."""
+        package, blobs = version.require_package(), self.workspace.blobs
+        self._attach(tx, PACKAGE, package, BINARY)
+        self._attach(tx, f"{FOLDER}/{PACKAGE}", package, BINARY)
+        manifest = read_manifest(blobs.get(package))
+        for name, content in readable(manifest, run=self.run.id, at=tx.now).items():
+            self._attach(tx, f"{FOLDER}/{name}", blobs.put(content), "text/plain")
 
     def _spent(self) -> dict[str, float]:
         """Return what this run's own steps took; what other runs had made was free."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from everfit.errors import Invalid, UntrustedModel
 from everfit.kernel import Transaction, Workspace
 from everfit.registry.fitted import FittedModel
-from everfit.registry.model import ModelVersion
+from everfit.registry.model import ModelVersion, Origin
+from everfit.registry.opening import open_outside, runs_code
+from everfit.registry.outside import decode, is_outside
 from everfit.registry.package import unpack
 from everfit.registry.store import trusted
 
@@ -34,28 +36,54 @@ def is_trusted(tx: Transaction, digest: str) -> bool:
     return trusted.holds(tx, digest)
 
 
+def check_trusted(workspace: Workspace, version: ModelVersion) -> None:
+    """Refuse a version whose package can run code while nobody vouches for it; opens nothing.
+
+    Raises
+    ------
+    UntrustedModel
+        If it is to be trusted first.
+    NotFound, LedgerBroken, Invalid
+        As `load_package` does.
+    """
+    package = version.require_package()
+    with workspace.reading() as tx:
+        trusted_here = trusted.holds(tx, package)
+    if not trusted_here and _can_harm(workspace, version, package):
+        raise UntrustedModel(
+            f"the package {package} of {version.subject} was not produced here "
+            "and nobody trusts it",
+            hint="Opening it can run any code. If you know who made it, let a person with that "
+            f"role trust the digest with `everfit trust v{version.number}`; otherwise train the "
+            "model here.",
+            digest=package,
+        )
+
+
+def _can_harm(workspace: Workspace, version: ModelVersion, package: str) -> bool:
+    """Return whether opening the package can run code: what it says of that is not asked."""
+    if version.origin is Origin.OWN or not workspace.blobs.has(package):
+        return True
+    content = workspace.blobs.get(package)
+    return not is_outside(content) or runs_code(decode(content), workspace.blobs)
+
+
 def load_package(workspace: Workspace, version: ModelVersion) -> FittedModel:
     """Return the model of ``version``, ready to predict.
 
     Raises
     ------
     UntrustedModel
-        If nobody here vouches for its digest; then nothing of the file was read.
+        If opening it can run code and nobody here vouches for its digest; then nothing of it
+        was opened.
     NotFound, LedgerBroken
         If the file is missing, or its content no longer fits its digest.
     Invalid
         If the version has no package, or the file is none, or needs something that is not
         installed.
     """
-    package = version.require_package()
-    with workspace.reading() as tx:
-        trusted_here = trusted.holds(tx, package)
-    if not trusted_here:
-        raise UntrustedModel(
-            f"the package {package} of {version.subject} was not produced here "
-            "and nobody trusts it",
-            hint="Opening it can run any code. If you know who made it, let a person with that "
-            "role trust the digest; otherwise train the model here.",
-            digest=package,
-        )
-    return unpack(workspace.blobs.get(package))
+    check_trusted(workspace, version)
+    content = workspace.blobs.get(version.require_package())
+    if is_outside(content):
+        return open_outside(decode(content), workspace.blobs)
+    return unpack(content)
