@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -23,6 +24,7 @@ COMMANDS = {
     "status": ("watch", "Show what runs, what waits for whom, what is next."),
     "runs": ("runs", "List runs, filtered and sorted, with the columns asked for."),
     "diff": ("runs", "Show where runs differ: parameters, metrics, code, data, environment."),
+    "import": ("importing", "Bring over what another tool has tracked and registered."),
     "why": ("watch", "Explain a prediction, alert, verdict, release or run."),
     "metrics": ("watch", "Print the ten metrics, computed from recorded events."),
     "approve": ("govern", "Approve a version that waits for people."),
@@ -44,7 +46,8 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"everfit.cli.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        # `import` is a word of Python's own.
+        command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101 - a slip in the table above
         return command
 

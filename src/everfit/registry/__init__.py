@@ -24,6 +24,7 @@ from everfit.registry.service.aliases import (
     resolve_alias,
     set_alias,
 )
+from everfit.registry.service.imports import import_model, import_version
 from everfit.registry.service.models import (
     create_model,
     delete_model,
@@ -83,6 +84,8 @@ __all__ = [
     "encode_outside",
     "get_model",
     "get_version",
+    "import_model",
+    "import_version",
     "infer_signature",
     "is_trusted",
     "label_text",

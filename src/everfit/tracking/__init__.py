@@ -63,6 +63,14 @@ from everfit.tracking.service.files import (
     put_file,
     record_provenance,
 )
+from everfit.tracking.service.imports import (
+    count_points,
+    import_experiment,
+    import_logged_model,
+    import_run,
+    logged_models_there,
+    runs_there,
+)
 from everfit.tracking.service.inputs import log_inputs, log_outputs, search_datasets
 from everfit.tracking.service.logged import (
     append_to_tag,
@@ -169,6 +177,7 @@ __all__ = [
     "artifacts",
     "capture_code",
     "check_path",
+    "count_points",
     "create_experiment",
     "create_logged_model",
     "create_run",
@@ -196,6 +205,9 @@ __all__ = [
     "get_run_data",
     "get_trace",
     "get_traces",
+    "import_experiment",
+    "import_logged_model",
+    "import_run",
     "link_traces",
     "list_runs",
     "locations",
@@ -208,6 +220,7 @@ __all__ = [
     "log_params",
     "log_points",
     "log_trace",
+    "logged_models_there",
     "metric_history",
     "metrics",
     "model_folder",
@@ -225,6 +238,7 @@ __all__ = [
     "restore_experiment",
     "restore_run",
     "run_record",
+    "runs_there",
     "sample_metric",
     "search_datasets",
     "search_experiments",

@@ -65,6 +65,15 @@ def count_points(tx: Transaction, series: SeriesRow, first: int | None, last: in
     return int(tx.execute(query, tuple(values)).scalar())
 
 
+def counts(tx: Transaction, run: int) -> dict[str, int]:
+    """Return how many points each metric of a run has."""
+    query = (
+        "SELECT s.key, count(*) FROM tracking_series s "
+        "JOIN tracking_points p ON p.series = s.number WHERE s.run = ? GROUP BY s.key"
+    )
+    return {key: int(count) for key, count in tx.execute(query, (run,))}
+
+
 def sampled_points(
     tx: Transaction, series: SeriesRow, first: int | None, last: int | None, *, ranks: Sequence[int]
 ) -> list[MetricPoint]:

@@ -117,6 +117,16 @@ def runs_by_number(tx: Transaction, numbers: Sequence[int]) -> dict[int, Run]:
     return found
 
 
+def runs_by_id(tx: Transaction, ids: Sequence[str]) -> dict[str, Run]:
+    """Return those of these runs that are there, by id."""
+    found = {}
+    for part in chunks(ids):
+        query = sa.select(*_COLUMNS).where(runs.c.project == tx.project, runs.c.id.in_(part))
+        for row in tx.connection.execute(query).mappings():
+            found[row["id"]] = _run(row)
+    return found
+
+
 def listed(numbers: Sequence[int]) -> str:
     """Return whole numbers as a statement lists them: no text of a caller can be among them."""
     return ", ".join(map(str, map(int, numbers)))
