@@ -11,6 +11,7 @@ from everfit.foreign.model import ForeignModel, Kind
 from everfit.foreign.places import Copied, copy_files
 from everfit.kernel import Transaction
 from everfit.tracking import (
+    Artifact,
     Experiment,
     LoggedModelData,
     ModelStatus,
@@ -22,6 +23,17 @@ from everfit.tracking import (
     runs_there,
 )
 from everfit.tracking.sift import sift_model, wrong_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A logged model as it will be, and what of its files is here already."""
+
+    foreign: ForeignModel
+    home: Experiment
+    tree: str
+    present: Sequence[Artifact]
+    there: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +59,8 @@ def bring_logged_models(context: Context) -> None:
 
 def _bring_part(context: Context, found: Sequence[ForeignModel]) -> None:
     with context.workspace.reading() as tx:
-        ready = [one for each in found if (one := _ready(context, tx, each)) is not None]
+        known = [_known(context, tx, one) for one in found]
+    ready = [_with_files(context, one) for one in known if one is not None]
     with context.workspace.transaction() as tx:
         for one in ready:
             import_logged_model(tx, one.data, source=context.store.name)
@@ -57,7 +70,7 @@ def _bring_part(context: Context, found: Sequence[ForeignModel]) -> None:
             _check(context, tx, one)
 
 
-def _ready(context: Context, tx: Transaction, one: ForeignModel) -> _Ready | None:
+def _known(context: Context, tx: Transaction, one: ForeignModel) -> _Known | None:
     id = one.data.model.id
     home = context.homes.get(one.data.model.experiment)
     wrong = wrong_id(id) if home is not None else "its experiment did not come over"
@@ -67,11 +80,15 @@ def _ready(context: Context, tx: Transaction, one: ForeignModel) -> _Ready | Non
     model = replace(one.data.model, experiment=home.id)
     data, problems = sift_model(replace(one.data, model=model))
     context.report.problems += problems
-    data = _of_runs_here(context, tx, data)
     here = logged_models_there(tx, [id]).get(id)
     tree = model_folder(here or model)
-    copied = _copied(context, one, home, tree, tx)
-    return _Ready(data=data, tree=tree, copied=copied, there=here is not None)
+    return _Known(
+        foreign=replace(one, data=_of_runs_here(context, tx, data)),
+        home=home,
+        tree=tree,
+        present=files_below(tx, tree),
+        there=here is not None,
+    )
 
 
 def _of_runs_here(context: Context, tx: Transaction, data: LoggedModelData) -> LoggedModelData:
@@ -84,20 +101,18 @@ def _of_runs_here(context: Context, tx: Transaction, data: LoggedModelData) -> L
     return replace(data, points=tuple(one for one in data.points if one.run in here))
 
 
-def _copied(
-    context: Context, one: ForeignModel, home: Experiment, tree: str, tx: Transaction
-) -> Copied:
-    id, uri = one.data.model.id, one.artifact_uri
-    subject = f"logged model {id}"
-    kept = f"{home.location.rstrip('/')}/models/{id}/artifacts" if home.location else None
-    folder = context.folder(subject, uri, kept, one.beside)
-    ready = one.data.model.status is ModelStatus.READY
+def _with_files(context: Context, one: _Known) -> _Ready:
+    model, uri = one.foreign.data.model, one.foreign.artifact_uri
+    subject, location = f"logged model {model.id}", one.home.location
+    kept = f"{location.rstrip('/')}/models/{model.id}/artifacts" if location else None
+    folder = context.folder(subject, uri, kept, one.foreign.beside)
+    ready = model.status is ModelStatus.READY
     if folder is None and ready and not context.places.remote(uri):
         remedy = "name the folder they lie in with --artifacts"
         context.report.refuse(subject, f"no files at {uri}", remedy)
-    copied = copy_files(context.workspace.blobs, folder, tree, files_below(tx, tree))
+    copied = copy_files(context.workspace.blobs, folder, one.tree, one.present)
     context.note_files(subject, copied)
-    return copied
+    return _Ready(data=one.foreign.data, tree=one.tree, copied=copied, there=one.there)
 
 
 def _check(context: Context, tx: Transaction, one: _Ready) -> None:

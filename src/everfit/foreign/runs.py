@@ -68,6 +68,9 @@ def _bring_experiment(context: Context, there: Experiment) -> None:
     with context.workspace.transaction() as tx:
         here, new = import_experiment(tx, wanted)
     context.homes[there.id] = here
+    if here.location not in (None, there.location):
+        said = f"clients look for its artifacts at {here.location}, not where they are imported to"
+        context.report.refuse(f"experiment {there.name!r}", said, "rename one of the two")
     count = context.count(Kind.EXPERIMENTS)
     count.found(1, new=new)
     if any(here.tags.get(key) != text for key, text in tags.items()) or here.stage != there.stage:

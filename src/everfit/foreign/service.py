@@ -50,14 +50,16 @@ def import_mlflow(
             )
     finally:
         store.close()
-    _record(workspace, source, report)
+    _record(workspace, store.name, report)
     return report
 
 
 def _opened(source: str, report: Report) -> tuple[ForeignStore, Path]:
     """Return the store, and the folder that its relative paths begin at."""
     if "://" in source and not source.startswith(("sqlite:", "file:")):
-        return SqlStore(open_url(source), report), Path()
+        engine = open_url(source)
+        name = engine.url.render_as_string(hide_password=True)
+        return SqlStore(engine, report, name=name), Path()
     path = Path(_path(source))
     if path.is_dir():
         return FileStore(path, report), path.parent
@@ -66,7 +68,7 @@ def _opened(source: str, report: Report) -> tuple[ForeignStore, Path]:
             f"there is nothing at {path}",
             hint="Name MLflow's SQLite file, its folder mlruns, or the URL of its database.",
         )
-    return SqlStore(open_sqlite(path), report), path.parent
+    return SqlStore(open_sqlite(path), report, name=str(path)), path.parent
 
 
 def _path(source: str) -> str:
@@ -82,6 +84,5 @@ def _record(workspace: Workspace, source: str, report: Report) -> None:
     """Tell the ledger what came over; an import that found nothing new changed nothing."""
     if report.new:
         counts = {kind.value: count.imported for kind, count in report.counts.items()}
-        shown = source.rpartition("@")[2]
         with workspace.transaction() as tx:
-            tx.record("store-imported", shown, counts=counts, problems=len(report.problems))
+            tx.record("store-imported", source, counts=counts, problems=len(report.problems))

@@ -93,17 +93,22 @@ def open_url(url: str) -> sa.Engine:
 class SqlStore:
     """MLflow's database behind the port ``ForeignStore``."""
 
-    def __init__(self, engine: sa.Engine, report: Report) -> None:
-        self.name = engine.url.render_as_string(hide_password=True)
+    def __init__(self, engine: sa.Engine, report: Report, *, name: str) -> None:
+        self.name = name
         self._report = report
         self._engine = engine
         try:
             self._connection = engine.connect()
             self._tables = _tables(self._connection)
-        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
             raise Unavailable(
-                f"the database cannot be read: {error}",
-                hint="Check that it is MLflow's database, and that this process may read it.",
+                f"the database {name} cannot be read: {error}",
+                hint="Check that it is running, and that this process may read it.",
+            ) from error
+        except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
+            raise Invalid(
+                f"{name} is no database: {error}",
+                hint="Name MLflow's SQLite file, its folder mlruns, or the URL of its database.",
             ) from error
         self._refuse_unknown()
         self._note_workspaces()

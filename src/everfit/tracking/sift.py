@@ -52,7 +52,12 @@ def sift_run(data: RunData) -> tuple[RunData, list[Problem]]:
         kept, more = _sift_input(subject, used)
         problems += more
         datasets += kept
-    return replace(data, params=params, tags=tags, datasets=tuple(datasets)), problems
+    run = data.run
+    for name in ("name", "actor"):
+        problems += _without_nul(f"{subject} {name}", getattr(run, name))
+    run = replace(run, name=run.name.replace("\0", ""), actor=run.actor.replace("\0", ""))
+    sifted = replace(data, run=run, params=params, tags=tags, datasets=tuple(datasets))
+    return sifted, problems
 
 
 def sift_experiment_tags(
@@ -115,6 +120,11 @@ def _sifted(
             found = f"{len(text):,} characters: {shown(text)}"
             problems.append(Problem(path=f"{path} {shown(key)}", found=found, remedy=wrong))
     return kept, problems
+
+
+def _without_nul(path: str, text: str) -> list[Problem]:
+    wrong = wrong_text(text, len(text))
+    return [Problem(path=path, found=shown(text), remedy=wrong)] if wrong else []
 
 
 def _model_key(key: str) -> str | None:
