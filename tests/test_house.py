@@ -104,7 +104,12 @@ def test_public_surface_is_the_budgeted_one() -> None:
         "Split",
         "__version__",
         "find_run",
+        "log",
+        "log_file",
+        "log_params",
         "runs",
+        "set_tags",
+        "start_run",
         "step",
     ]
     assert all(getattr(everfit, name) for name in everfit.__all__)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from everfit.data import Source, Split
     from everfit.errors import EverfitError
-    from everfit.sdk import Client, Run, find_run, runs
+    from everfit.sdk import (
+        Client,
+        Run,
+        find_run,
+        log,
+        log_file,
+        log_params,
+        runs,
+        set_tags,
+        start_run,
+    )
     from everfit.training import step
 
 __version__ = "0.1.0"
@@ -20,7 +30,12 @@ __all__ = [
     "Split",
     "__version__",
     "find_run",
+    "log",
+    "log_file",
+    "log_params",
     "runs",
+    "set_tags",
+    "start_run",
     "step",
 ]
 
@@ -32,7 +47,12 @@ _HOMES = {
     "Source": "everfit.data",
     "Split": "everfit.data",
     "find_run": "everfit.sdk",
+    "log": "everfit.sdk",
+    "log_file": "everfit.sdk",
+    "log_params": "everfit.sdk",
     "runs": "everfit.sdk",
+    "set_tags": "everfit.sdk",
+    "start_run": "everfit.sdk",
     "step": "everfit.training.steps",
 }
 
@@ -40,4 +60,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'everfit' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    # Kept: the next use, of `everfit.log` in a loop say, finds it without asking here.
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found

@@ -28,7 +28,7 @@ from everfit.kernel.schedule import (
     schedule,
     unschedule,
 )
-from everfit.kernel.settings import Settings, load_settings
+from everfit.kernel.settings import Settings, load_settings, nearest_project, state_folder
 from everfit.kernel.text import bytewise, ilike, like, matches
 from everfit.kernel.work import Job, JobState, storable
 from everfit.kernel.work_store import cancel, enqueue, get_job, hasten, list_jobs
@@ -83,12 +83,14 @@ __all__ = [
     "metadata",
     "microseconds",
     "moment",
+    "nearest_project",
     "new_id",
     "next_time",
     "open_workspace",
     "parse_duration",
     "parse_every",
     "schedule",
+    "state_folder",
     "storable",
     "time_part",
     "trim",

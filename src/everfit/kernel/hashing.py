@@ -36,9 +36,7 @@ class Hashing:
 
     def hexdigest(self) -> str:
         """Return the digest of all chunks so far."""
-        while self._behind:
-            self._behind.popleft().result()
-        self._hash(self._gathered)
+        self._hash_here()
         self._gathered, self._bytes = [], 0
         return self._sha.hexdigest()
 
@@ -52,8 +50,17 @@ class Hashing:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256")
         if len(self._behind) >= BLOCKS_BEHIND:
             self._behind.popleft().result()
-        self._behind.append(self._thread.submit(self._hash, self._gathered))
+        try:
+            self._behind.append(self._thread.submit(self._hash, self._gathered))
+        except RuntimeError:
+            # An interpreter that is ending begins no thread, and still has files to keep.
+            self._hash_here()
         self._gathered, self._bytes = [], 0
+
+    def _hash_here(self) -> None:
+        while self._behind:
+            self._behind.popleft().result()
+        self._hash(self._gathered)
 
     def _hash(self, chunks: Sequence[bytes]) -> None:
         for chunk in chunks:

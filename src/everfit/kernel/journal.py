@@ -13,7 +13,8 @@ import re
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -82,7 +83,7 @@ class Journal:
         self._end = 0
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
-        self._number = self._recovered()
+        self._number = self._synced = self._recovered()
 
     def append(self, payload: bytes) -> None:
         """Write one payload; it is on disk when this returns.
@@ -113,6 +114,37 @@ class Journal:
             self._write(batch)
         if batch.error is not None:
             raise self._meaning(batch.error) from batch.error
+
+    def sync(self) -> None:
+        """Bring to disk what was appended so far without ``durable``; others append meanwhile.
+
+        Raises
+        ------
+        StorageFull, Unavailable
+            If the disk reports a fault; what was appended may not survive a loss of power.
+        """
+        with self._turn:
+            last = self._number
+        try:
+            for number in range(max(self._synced, 1), last + 1):
+                _sync_file(_segment(self.folder, number))
+            if last > self._synced:
+                sync_folder(self.folder)
+                sync_folder(self.folder.parent)
+        except OSError as error:
+            raise self._meaning(error) from error
+        self._synced = last
+
+    def abandon(self) -> None:
+        """Let go of the files in a process that was forked from the writer, which goes on.
+
+        For the fork's only thread; the journal takes nothing more in it.
+        """
+        for file in (self._file, self._lock):
+            if file is not None:
+                os.close(file)
+        self._file = self._lock = None
+        self._refusal = "belongs to the process that this one was forked from"
 
     def close(self) -> None:
         """Wait for the batch being written, then let go of the name; what waits is refused."""
@@ -234,8 +266,24 @@ class Journal:
         )
 
 
-def frames(folder: Path, after: Mapping[str, Position] = MappingProxyType({})) -> Iterator[Frame]:
+def _sync_file(path: Path) -> None:
+    with suppress(FileNotFoundError):  # trimmed: nobody needs it any more
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def frames(
+    folder: Path,
+    after: Mapping[str, Position] = MappingProxyType({}),
+    *,
+    writers: Sequence[str] | None = None,
+) -> Iterator[Frame]:
     """Yield the frames of each writer in their order, those behind its position in ``after``.
+
+    Of all writers, or of those named.
 
     An unfinished frame at the end of a writer's log is left out; it may be there next time.
 
@@ -244,7 +292,9 @@ def frames(folder: Path, after: Mapping[str, Position] = MappingProxyType({})) -
     LedgerBroken
         If a frame that stands before others was changed: what follows it cannot be told apart.
     """
-    for writer in sorted(entry.name for entry in folder.glob("*") if entry.is_dir()):
+    if writers is None:
+        writers = sorted(entry.name for entry in folder.glob("*") if entry.is_dir())
+    for writer in writers:
         start = after.get(writer, Position(segment=0, offset=0))
         numbers = [number for number in _segments(folder / writer) if number >= start.segment]
         for number in numbers:

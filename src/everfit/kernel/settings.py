@@ -23,6 +23,7 @@ class Settings:
     home: Path
     project: str
     database_url: str
+    log_to: str = ""
     busy_seconds: float = 30.0
     workers: int = 0
     host: str = "127.0.0.1"
@@ -45,6 +46,7 @@ class Settings:
 
 # Below the home: the name that the project had when it was first opened.
 PROJECT_FILE = "project"
+POLICY_FILE = "everfit.yaml"
 NUMBERS = {"busy_seconds", "lease_seconds", "max_artifact_bytes", "max_body_bytes", "max_columns"}
 
 
@@ -87,6 +89,23 @@ def load_settings(folder: Path, *, environment: Mapping[str, str] | None = None)
     if problems:
         raise SettingsInvalid.of("settings", problems, hint="Correct them all, then start again.")
     return Settings(**values)
+
+
+def nearest_project(folder: Path) -> Path:
+    """Return the folder itself or the nearest one above it that is a project, else the folder."""
+    folder = folder.resolve()
+    for candidate in (folder, *folder.parents):
+        if (candidate / POLICY_FILE).exists() or (candidate / ".everfit" / PROJECT_FILE).exists():
+            return candidate
+    return folder
+
+
+def state_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where this user's programs keep what belongs to no project: as XDG says."""
+    environment = os.environ if environment is None else environment
+    given = environment.get("XDG_STATE_HOME", "")
+    root = Path(given) if Path(given).is_absolute() else Path.home() / ".local/state"
+    return root / "everfit"
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}

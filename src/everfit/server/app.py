@@ -20,6 +20,7 @@ from everfit.mlflow_api import ROUTES, Api, Call, Endpoint, Request, no_endpoint
 from everfit.server.asked import Answering, Asked
 from everfit.server.files import FILES
 from everfit.server.health import HEALTH
+from everfit.server.journals import JOURNALS
 from everfit.web import (
     Disconnected,
     Missing,
@@ -57,7 +58,7 @@ class ControlPlane:
         for route in ROUTES:
             for path in route.paths:
                 table.setdefault(path, {})[route.method] = route.endpoint
-        for path, handlers in (*HEALTH.items(), *FILES.items()):
+        for path, handlers in (*HEALTH.items(), *FILES.items(), *JOURNALS.items()):
             table.setdefault(path, {}).update(handlers)
         self._routes = Routes(table)
 

@@ -39,7 +39,7 @@ async def upload(asked: Asked) -> Reply:
     path = asked.names["path"]
     check_path(path)
     media = asked.header(b"content-type") or UNKNOWN_MEDIA
-    digest, size = await _stored(asked)
+    digest, size = await stored(asked)
     await asked.plane.write(lambda tx: put_file(tx, path, digest, bytes=size, media=media))
     return _DONE
 
@@ -49,7 +49,7 @@ async def upload_of_run(asked: Asked) -> Reply:
     query = dict(parse_qsl(asked.query))
     name, run_id = query.get("path", ""), query.get("run_uuid", "")
     check_path(name)
-    digest, size = await _stored(asked)
+    digest, size = await stored(asked)
 
     def named(tx: Transaction) -> Artifact:
         folder = artifact_folder(get_run(tx, run_id))
@@ -61,7 +61,7 @@ async def upload_of_run(asked: Asked) -> Reply:
 
 async def upload_part(asked: Asked) -> Reply:
     """``PUT …/mpu/part/UPLOAD/NUMBER``: keep one part; its digest is its etag."""
-    digest, _ = await _stored(asked)
+    digest, _ = await stored(asked)
     return Reply(status=200, body=b"{}", headers=((b"etag", f'"{digest}"'.encode()),))
 
 
@@ -106,7 +106,7 @@ async def download_of_run(asked: Asked) -> StreamedReply:
     return await _given(asked, await asked.plane.read(found))
 
 
-async def _stored(asked: Asked) -> tuple[str, int]:
+async def stored(asked: Asked) -> tuple[str, int]:
     """Return digest and size of the body, which is on disk then; raises TooLarge, StorageFull."""
     plane = asked.plane
     most = plane.workspace.settings.max_artifact_bytes

@@ -40,6 +40,7 @@ from everfit.tracking.model import (
     trace_folder,
 )
 from everfit.tracking.restore import RecordedCode, restore_code
+from everfit.tracking.service.deliveries import apply_batch
 from everfit.tracking.service.experiments import (
     artifact_locations,
     create_experiment,
@@ -172,6 +173,7 @@ __all__ = [
     "TraceSearch",
     "TraceState",
     "append_to_tag",
+    "apply_batch",
     "artifact_folder",
     "artifact_locations",
     "artifacts",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from everfit.errors import Invalid, Problem
 from everfit.tracking.model import DatasetInput, ModelPoint, Trace
@@ -36,6 +39,8 @@ MODEL_KEY_LENGTH = 255
 MODEL_TEXT_LENGTH = 100_000
 # A step and a time are stored in 64 bits; a time comes in milliseconds and is kept in micro-.
 MOST_INT64 = 2**63 - 1
+# How a parameter's value is kept.
+TEXT, JSON = "text", "json"
 _REFUSED_IN_MODEL_NAMES = "/:.%\"'"
 _KEY = re.compile(r"[/\w.\- :]+")
 _TRACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,49}")
@@ -77,6 +82,43 @@ def check_texts(subject: str, kind: str, texts: Mapping[str, str], most: int) ->
     problems = list(_problems(kind, texts, most))
     if problems:
         raise Invalid.of(subject, problems, hint="Nothing was logged.")
+
+
+def param_texts(run_id: str, values: Mapping[str, object]) -> dict[str, tuple[str, str]]:
+    """Return each parameter as a text and its kind: ``TEXT``, or ``JSON`` where it was no text.
+
+    Raises
+    ------
+    Invalid
+        If a value is no text, number, boolean or None, or a name or value cannot be kept.
+    """
+    plain = {key: plain_scalar(value) for key, value in values.items()}
+    problems = [
+        Problem(path=key, found=type(value).__name__, remedy="log a text, number, boolean or None")
+        for key, value in plain.items()
+        if not (value is None or isinstance(value, str | int | float))
+    ]
+    if problems:
+        raise Invalid.of(
+            f"parameters of run {run_id}",
+            problems,
+            hint="Log the parts one by one, or the whole as an artifact.",
+        )
+    texts = {
+        key: (value, TEXT)
+        if isinstance(value, str)
+        else (json.dumps(value, ensure_ascii=False), JSON)
+        for key, value in plain.items()
+    }
+    given = {key: text for key, (text, _) in texts.items()}
+    check_texts(f"parameters of run {run_id}", "parameter", given, PARAM_LENGTH)
+    return texts
+
+
+def plain_scalar(value: Any) -> Any:
+    """Return NumPy's scalars as Python's, and what JSON cannot write as text."""
+    value = value.item() if getattr(value, "shape", None) == () else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _problems(kind: str, texts: Mapping[str, str], most: int) -> Iterable[Problem]:

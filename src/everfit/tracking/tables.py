@@ -291,3 +291,15 @@ model_points = sa.Table(
     sa.Column("missing", sa.SmallInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
+# How far the journal of each writer is applied, written with what was applied: a batch that is
+# sent again finds its records behind it. `refused` is the last batch's, for a lost answer.
+deliveries = sa.Table(
+    "tracking_deliveries",
+    metadata,
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("writer", sa.Text, primary_key=True),
+    sa.Column("segment", sa.BigInteger, nullable=False),
+    sa.Column("byte", sa.BigInteger, nullable=False),
+    sa.Column("refused", Json, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)

@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from everfit.errors import Conflict, Invalid, NotFound, Problem
 from everfit.kernel import Transaction
 from everfit.tracking.model import MetricPoint, Scalar
 from everfit.tracking.rules import (
     MOST_INT64,
-    PARAM_LENGTH,
     TAG_LENGTH,
+    TEXT,
     check_texts,
+    param_texts,
     shown,
     wrong_key,
 )
 from everfit.tracking.service.runs import active_number, number_of
 from everfit.tracking.store import history, logged
 from everfit.tracking.store import runs as run_store
-
-TEXT, JSON = "text", "json"
 
 
 def log_params(tx: Transaction, run_id: str, values: Mapping[str, object]) -> None:
@@ -37,7 +35,7 @@ def log_params(tx: Transaction, run_id: str, values: Mapping[str, object]) -> No
     Invalid
         If a value is no text, number, boolean or None, or too long, or the run is deleted.
     """
-    texts = _param_texts(run_id, values)
+    texts = param_texts(run_id, values)
     # The lock makes a second writer of the same parameter wait and then compare.
     run_store.get_run(tx, run_id, lock=True)
     number = active_number(tx, run_id)
@@ -210,36 +208,6 @@ def points_at_steps(
     """Return the points of these steps, by step, time and value; raises NotFound."""
     series = history.get_series(tx, number_of(tx, run_id), key)
     return [] if series is None else history.points_at_steps(tx, series, steps, limit=limit)
-
-
-def _param_texts(run_id: str, values: Mapping[str, object]) -> dict[str, tuple[str, str]]:
-    plain = {key: _plain(value) for key, value in values.items()}
-    problems = [
-        Problem(path=key, found=type(value).__name__, remedy="log a text, number, boolean or None")
-        for key, value in plain.items()
-        if not (value is None or isinstance(value, str | int | float))
-    ]
-    if problems:
-        raise Invalid.of(
-            f"parameters of run {run_id}",
-            problems,
-            hint="Log the parts one by one, or the whole as an artifact.",
-        )
-    texts = {
-        key: (value, TEXT)
-        if isinstance(value, str)
-        else (json.dumps(value, ensure_ascii=False), JSON)
-        for key, value in plain.items()
-    }
-    given = {key: text for key, (text, _) in texts.items()}
-    check_texts(f"parameters of run {run_id}", "parameter", given, PARAM_LENGTH)
-    return texts
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's scalars as Python's, and what JSON cannot write as text."""
-    value = value.item() if getattr(value, "shape", None) == () else value
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_sound(point: MetricPoint) -> bool:

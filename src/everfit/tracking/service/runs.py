@@ -84,10 +84,12 @@ def create_run(
     actor: str = "",
     started_at: datetime | None = None,
     tags: Mapping[str, str] | None = None,
+    run_id: str | None = None,
 ) -> RunData:
     """Start a run that a client logs, in an active experiment, and return it with its tags.
 
-    Without a name it is given one that can be remembered.
+    Without a name it is given one that can be remembered. A ``run_id`` that a client chose must
+    not be taken.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def create_run(
             f"the run is called {name!r} and, by its tag {NAME_TAG!r}, {tagged!r}",
             hint="Give one of them, or the same text in both.",
         )
-    run_id = tx.new_id("run")
+    run_id = run_id or tx.new_id("run")
     run = Run(
         id=run_id,
         experiment=experiment_id,
@@ -152,6 +154,7 @@ def update_run(
     status: RunStatus | None = None,
     finished_at: datetime | None = None,
     name: str | None = None,
+    error: str | None = None,
 ) -> Run:
     """Write what a client says of its run, in any order, and return it.
 
@@ -169,6 +172,7 @@ def update_run(
         status=status or run.status,
         finished_at=finished_at or run.finished_at,
         name=name or run.name,
+        error=error or run.error,
     )
     if changed.name != run.name:
         check_texts(f"run {run_id}", "tag", {NAME_TAG: changed.name}, TAG_LENGTH)
