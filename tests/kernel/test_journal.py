@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everfit.errors import LedgerBroken, StorageFull
+from everfit.errors import LedgerBroken, StorageFull, Unavailable
 from everfit.kernel import Frame, Journal, Position, frames, trim
 from everfit.kernel.journal import HEADER
 from everfit.testing.journal import JournalContract, Open, Read
@@ -184,3 +184,26 @@ def test_killed_writers_lose_nothing_they_acknowledged(
     assert len(acknowledged) > 100
     assert len(set(found)) == len(found)
     assert set(acknowledged) <= set(found)
+
+
+def test_syncing_disturbs_neither_appending_nor_trimming(tmp_path: Path) -> None:
+    with Journal(tmp_path, writer="w", durable=False, segment_bytes=100) as journal:
+        journal.sync()
+        for number in range(30):
+            journal.append(b"x" * (number + 1))
+            if number % 10 == 5:
+                trim(tmp_path, {"w": list(frames(tmp_path))[-1].position})
+            if number % 7 == 0:
+                journal.sync()
+        last = [len(payload) for payload in payloads(tmp_path)]
+    assert last == list(range(31 - len(last), 31))
+    assert list(frames(tmp_path, writers=["other"])) == []
+
+
+def test_an_abandoned_journal_takes_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, writer="w", durable=False)
+    journal.append(b"before")
+    journal.abandon()
+    with pytest.raises(Unavailable, match="forked"):
+        journal.append(b"after")
+    assert payloads(tmp_path) == [b"before"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everfit.errors import SettingsInvalid
-from everfit.kernel import load_settings, open_workspace
+from everfit.kernel import load_settings, nearest_project, open_workspace, state_folder
 
 
 def write(folder: Path, text: str) -> None:
@@ -83,3 +83,19 @@ def test_a_database_nobody_can_open_is_refused(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, environment={"EVERFIT_DATABASE_URL": "nonsense://x"})
     with pytest.raises(SettingsInvalid, match="nonsense"):
         open_workspace(settings)
+
+
+def test_the_nearest_project_is_looked_for_upwards(tmp_path: Path) -> None:
+    below = tmp_path / "project/notebooks/old"
+    below.mkdir(parents=True)
+    (tmp_path / "project/everfit.yaml").touch()
+    assert nearest_project(below) == nearest_project(tmp_path / "project") == tmp_path / "project"
+    open_workspace(load_settings(below.parent, environment={})).close()
+    assert nearest_project(below) == below.parent
+    assert nearest_project(tmp_path) == tmp_path
+
+
+def test_what_belongs_to_no_project_is_kept_where_xdg_says(tmp_path: Path) -> None:
+    assert state_folder({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "everfit"
+    usual = Path.home() / ".local/state/everfit"
+    assert state_folder({}) == state_folder({"XDG_STATE_HOME": "not/absolute"}) == usual

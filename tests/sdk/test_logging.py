@@ -188,6 +188,11 @@ def test_other_things_that_cannot_be_kept_are_told_at_once(run: OpenRun, tmp_pat
         run.log(loss=1.0)
 
 
+def test_an_address_that_is_none_is_told_at_once() -> None:
+    with pytest.raises(Invalid, match="no address"):
+        everfit.start_run(to="http://")
+
+
 def test_times_never_go_back(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     writer = Writer(lambda: destination(folder))
     before = writer.now_us()

@@ -63,6 +63,8 @@ class _Process:
         self.lock = threading.RLock()
         for writer in self.writers.values():
             writer.forked()
+        for run in self.runs:
+            run.forked()
 
 
 _process = _Process()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from everfit.errors import LedgerBroken, NotFound, TooLarge
@@ -38,9 +39,16 @@ class Delivery:
     done: Delivered = field(default_factory=Delivered)
     _most: int = field(default=BATCH_RECORDS, init=False)
 
-    def run(self) -> None:
-        """Deliver until nothing is left; raises an EverfitError where that cannot be now."""
-        while found := list(self._next()):
+    def run(self, rest: Callable[[float], object] = lambda _seconds: None) -> None:
+        """Deliver until nothing is left; raises an EverfitError where that cannot be now.
+
+        After each batch ``rest`` is told how many seconds of the processor it took.
+        """
+        while True:
+            began = time.thread_time()
+            found = list(self._next())
+            if not found:
+                return
             try:
                 receipt = self.place.deliver(_batch(self.writer, found))
             except TooLarge as error:
@@ -49,6 +57,7 @@ class Delivery:
             self._most = min(BATCH_RECORDS, self._most * 2)
             self._acknowledged(found, receipt)
             trim(self.outbox.folder, {self.writer: self.position})
+            rest(time.thread_time() - began)
 
     def _next(self) -> Iterator[Frame]:
         """Yield the frames of one batch."""

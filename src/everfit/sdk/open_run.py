@@ -141,6 +141,10 @@ class OpenRun:
         self._writer.note(RunEnded(self.id, self._writer.now_us(), ended, told))
         self._tell(self)
 
+    def forked(self) -> None:
+        """Go on in a process that was forked: a thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
+
     def __enter__(self) -> Self:
         self.inside_block = True
         return self

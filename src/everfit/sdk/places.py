@@ -8,7 +8,7 @@ from typing import Protocol
 import httpx
 import sqlalchemy as sa
 
-from everfit.errors import EverfitError, TooLarge, Unavailable
+from everfit.errors import EverfitError, Invalid, TooLarge, Unavailable
 from everfit.kernel import Workspace, load_settings, open_workspace
 from everfit.kernel.blobs import BlobReader
 from everfit.tracking import apply_batch
@@ -87,9 +87,15 @@ class FolderPlace:
 
 
 class ServerPlace:
-    """The control plane at an address."""
+    """The control plane at an address; raises Invalid where it is none."""
 
     def __init__(self, url: str) -> None:
+        try:
+            host = httpx.URL(url).host
+        except httpx.InvalidURL:
+            host = ""
+        if not host:
+            raise Invalid(f"{url!r} is no address", hint="Write http://HOST:PORT.")
         self.name = url
         self._http: httpx.Client | None = None
 

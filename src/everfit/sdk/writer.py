@@ -1,4 +1,4 @@
-"""The writer of a process: notes records in a journal and delivers them on a thread beside."""
+"""The writer of a process: notes records in a journal; threads beside sync and deliver it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from everfit.errors import EverfitError, SourceMissing
+from everfit.errors import EverfitError, SourceMissing, Unavailable
 from everfit.kernel import Journal
 from everfit.sdk.delivery import Delivery, deliver_abandoned
 from everfit.sdk.outbox import Outbox
@@ -19,6 +19,7 @@ log = logging.getLogger("everfit")
 
 # What was noted is on disk after this, and on its way.
 GATHER_SECONDS = 0.2
+REST = 2.0
 RETRY_SECONDS = (0.5, 5.0)
 CHUNK_BYTES = 1024 * 1024
 # A process that was forked must not end the connections it has copies of.
@@ -40,9 +41,10 @@ class Writer:
         self._outbox, self._place = self._make()
         self._lock = threading.Lock()
         self._news = threading.Event()
+        self._synced = threading.Event()
         self._stopping = threading.Event()
         self._journal: Journal | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: tuple[threading.Thread, ...] = ()
         self._last_us = 0
         self._retry_at = 0.0
         self._pause = 0.0
@@ -70,7 +72,14 @@ class Writer:
             If the journal cannot be written: nobody could promise that it is kept.
         """
         payload = encoded(record)
-        (self._journal or self._opened()).append(payload)
+        journal = self._journal or self._opened()
+        try:
+            journal.append(payload)
+        except Unavailable:
+            if self._journal is journal:
+                raise
+            # Another thread closed it in this moment.
+            self._opened().append(payload)
         if not self._news.is_set():
             self._news.set()
 
@@ -89,15 +98,15 @@ class Writer:
 
     def close(self) -> None:
         """Deliver what can be delivered now and end; what is left waits for the next one."""
-        if self._thread is not None:
-            self._stopping.set()
-            self._news.set()
-            self._thread.join()
-            self._thread = None
+        self._stopping.set()
+        self._news.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads = ()
 
     def forked(self) -> None:
         """Begin anew in a process that was forked: journal and connections are its parent's."""
-        _FORKED_FROM.append((self._place, self._thread))
+        _FORKED_FROM.append(self._place)
         if self._journal is not None:
             self._journal.abandon()
         self._begin()
@@ -106,43 +115,52 @@ class Writer:
         with self._lock:
             if self._journal is None:
                 journal = self._outbox.open_journal()
-                self._thread = threading.Thread(
-                    target=self._run, args=(journal,), name="everfit-log", daemon=True
+                stopping = self._stopping = threading.Event()
+                # The one that syncs waits for nobody: a server that hangs must not hold it up.
+                self._threads = tuple(
+                    threading.Thread(
+                        target=work, args=(journal, stopping), name="everfit-log", daemon=True
+                    )
+                    for work in (self._sync_all, self._deliver_all)
                 )
-                self._thread.start()
+                for thread in self._threads:
+                    thread.start()
                 self._journal = journal
             return self._journal
 
-    def _run(self, journal: Journal) -> None:
+    def _sync_all(self, journal: Journal, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            self._news.wait()
+            stopping.wait(GATHER_SECONDS)
+            self._news.clear()
+            try:
+                journal.sync()
+            except EverfitError as error:
+                log.warning("everfit: %s", error.message)
+            self._synced.set()
+
+    def _deliver_all(self, journal: Journal, stopping: threading.Event) -> None:
+        def rest(seconds: float) -> None:
+            # The program has the interpreter for longer than the last batch had it.
+            stopping.wait(REST * seconds)
+
         delivery = Delivery(self._outbox, self._place, journal.folder.name)
         self._try(self._abandoned)
-        while not self._stopping.is_set():
-            self._news.wait(self._pause or None)
-            self._stopping.wait(GATHER_SECONDS)
-            self._news.clear()
-            self._sync(journal)
+        while not stopping.is_set():
+            self._synced.wait(self._pause or None)
+            self._synced.clear()
             if time.monotonic() >= self._retry_at:
-                self._try(delivery.run)
-        self._end(journal, delivery)
-
-    def _end(self, journal: Journal, delivery: Delivery) -> None:
-        # Whoever logged last has said so by now: nothing is appended any more.
+                self._try(lambda: delivery.run(rest))
+        delivered = self._try(delivery.run)
         self._journal = None
-        self._sync(journal)
-        if self._try(delivery.run):
-            self._outbox.remove(journal)
-            self._try(self._abandoned)
         journal.close()
+        if delivered:
+            # Its own among them, with what other threads may have logged until it was closed.
+            self._try(self._abandoned)
         self._place.close()
 
     def _abandoned(self) -> None:
         deliver_abandoned(self._outbox, self._place)
-
-    def _sync(self, journal: Journal) -> None:
-        try:
-            journal.sync()
-        except EverfitError as error:
-            log.warning("everfit: %s", error.message)
 
     def _try(self, deliver: Callable[[], None]) -> bool:
         """Deliver, or say once that it cannot be done and when to try again."""

@@ -17,8 +17,7 @@ from everfit.tracking.model import (
     Run,
     RunData,
 )
-from everfit.tracking.rules import check_experiment_name
-from everfit.tracking.service.logged import TEXT
+from everfit.tracking.rules import TEXT, check_experiment_name
 from everfit.tracking.service.runs import number_of
 from everfit.tracking.store import experiments as experiment_store
 from everfit.tracking.store import history, inputs, logged, model_points
