@@ -19,6 +19,9 @@ from everfit.kernel import ManualClock, Workspace, load_settings, open_workspace
 # As the command line does; OpenMP reads it when scikit-learn is first imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# MLflow's client makes a store in the folder it runs in as soon as it is not told of another.
+os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tempfile.gettempdir()}/everfit-tests-mlflow.db"
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
