@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from everfit.automation import (
     Loop,
     Project,
     facts,
+    judge_again,
     open_project,
     queue_judgement,
     read_policy,
@@ -29,7 +32,15 @@ from everfit.evaluation import Outcome, latest_report
 from everfit.governance import approve
 from everfit.kernel import JobState, ManualClock, Worker, Workspace, get_job
 from everfit.monitoring import request_log
-from everfit.registry import create_model, create_version, get_version
+from everfit.registry import (
+    FittedModel,
+    create_model,
+    create_version,
+    get_version,
+    infer_signature,
+    pack,
+    trust,
+)
 from everfit.serving import LocalPredictor, ModelServer
 from everfit.training import StepPool
 
@@ -111,6 +122,49 @@ def test_a_version_that_cannot_be_loaded_is_not_judged(loop: Loop) -> None:
         with pytest.raises(Invalid, match="small/1 cannot be loaded"):
             queue_judgement(tx, "small", 1)
         assert not any(what == "v1" for what, _, _ in standing(loop.project, tx))
+
+
+def logged(loop: Loop, estimator: Any, classes: tuple[str, ...] = ()) -> None:
+    """A model of somebody else's under the project's name, which is trusted."""
+    rows = pl.DataFrame({"a": [0.0, 1.0], "b": [1.0, 0.0]})
+    task = "classification" if classes else "regression"
+    target = pl.Series("guess", [*classes] or [1.0, 0.0])
+    fitted = FittedModel(estimator.fit(rows, target), infer_signature(rows, target, task, classes))
+    package = loop.workspace.blobs.put(pack(fitted))
+    with loop.workspace.transaction() as tx:
+        create_model(tx, "small")
+        create_version(tx, "small", source="s3://m/1", package=package, signature=fitted.signature)
+        trust(tx, package, "Ada", "made beside her")
+
+
+def test_a_first_model_from_outside_is_judged_on_rows_held_out_for_it(loop: Loop) -> None:
+    logged(loop, LinearRegression())
+    job = judge_again(loop.project, 1)
+    assert job.payload["test"] is None
+    work(loop)
+    with loop.workspace.reading() as tx:
+        report = latest_report(tx, "small", 1)
+        version = get_version(tx, "small", 1)
+    assert report is not None
+    # A line through two wrong rows is no model of a thousand.
+    assert report.outcome is Outcome.FAIL
+    assert 100 < report.rows < 300
+    assert version.require_signature().output.name == "y"
+    assert version.profile is not None
+    judge_again(loop.project, 1)
+    work(loop)
+    with loop.workspace.reading() as tx:
+        assert get_version(tx, "small", 1).profile == version.profile
+
+
+def test_a_model_for_another_task_is_not_judged(loop: Loop) -> None:
+    logged(loop, LogisticRegression(), ("no", "yes"))
+    job = judge_again(loop.project, 1)
+    work(loop)
+    with loop.workspace.reading() as tx:
+        ended = get_job(tx, job.id)
+        assert latest_report(tx, "small", 1) is None
+    assert "a model for classification, and this project's for regression" in str(ended.error)
 
 
 def test_a_training_that_failed_runs_under_the_corrected_policy(loop: Loop, folder: Path) -> None:

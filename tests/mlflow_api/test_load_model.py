@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from everfit.automation import Loop, Project, open_project, start_retraining
+from everfit.automation import Loop, Project, judge_again, open_project, start_retraining
+from everfit.errors import Invalid
 from everfit.kernel import Worker
-from everfit.registry import champion, is_trusted, list_versions, load_package
+from everfit.registry import champion, get_version, is_trusted, list_versions, load_package
 from everfit.server import BackgroundControlPlane
 from everfit.training import StepPool
 
@@ -122,3 +123,16 @@ def test_a_version_trained_here_can_be_registered_under_another_name(
         (package,) = {version.package for version in list_versions(tx, name)}
         assert package is not None
         assert is_trusted(tx, package)
+
+
+def test_a_version_that_cannot_be_packed_is_kept_and_says_why(where: str, project: Project) -> None:
+    client = MlflowClient(where)
+    run_id = client.create_run("0").info.run_id
+    client.log_text(run_id, "a model", "model/model.txt")
+    made = client.create_model_version("bike", f"runs:/{run_id}/model", run_id)
+    with project.workspace.reading() as tx:
+        version = get_version(tx, "bike", int(made.version))
+    with pytest.raises(Invalid, match="no package, because there is no MLmodel among its files"):
+        load_package(project.workspace, version)
+    with pytest.raises(Invalid, match="cannot be loaded"):
+        judge_again(project, version.number)

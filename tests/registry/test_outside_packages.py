@@ -14,6 +14,7 @@ import lightgbm
 import numpy as np
 import polars as pl
 import pytest
+import torch
 import xgboost
 import yaml
 from hypothesis import given
@@ -46,6 +47,7 @@ with warnings.catch_warnings():
     import mlflow
     import mlflow.lightgbm
     import mlflow.pyfunc
+    import mlflow.pytorch
     import mlflow.sklearn
     import mlflow.xgboost
     import pandas as pd
@@ -54,7 +56,8 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-ROWS = pl.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 10, "b": [1, 2, 4, 3] * 10})
+# Not in the order of the alphabet: a model may insist on the order it was trained in.
+ROWS = pl.DataFrame({"b": [1, 2, 4, 3] * 10, "a": [0.0, 1.0, 2.0, 3.0] * 10})
 X = pd.DataFrame({name: ROWS[name].to_numpy() for name in ROWS.columns})
 NUMBERS = 2.0 * X["a"] - X["b"]
 LABELS = np.array(["no", "yes"])[(X["a"] > 1).astype(int)]
@@ -109,9 +112,9 @@ def test_a_pickle_is_opened_when_it_is_trusted(
     assert version.require_signature().classes == ()
     fitted = trusted(workspace, version)
     assert fitted.signature.classes == ("no", "yes")
-    assert [field.kind for field in fitted.signature.inputs] == [Kind.NUMBER, Kind.INTEGER]
+    assert [field.kind for field in fitted.signature.inputs] == [Kind.INTEGER, Kind.NUMBER]
     assert fitted.warning is None
-    predictions, scores = fitted.predict_both(ROWS.select("b", "a"))
+    predictions, scores = fitted.predict_both(ROWS.select("a", "b"))
     assert predictions.tolist() == LABELS.tolist()
     assert scores is not None
     assert np.allclose(scores, model.predict_proba(X))
@@ -288,6 +291,24 @@ def test_texts_truths_and_times_arrive_as_pandas_has_them(
     assert fitted.predict(rows).tolist() == [1.0, 1.0]
 
 
+def test_the_columns_of_a_matrix_are_named_beside_it(workspace: Workspace, tmp_path: Path) -> None:
+    matrix = X.to_numpy(dtype="float32")
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Softmax(1))
+    scores = net(torch.tensor(matrix)).detach().numpy()
+    mlflow.pytorch.save_model(
+        net,
+        str(tmp_path / "m"),
+        signature=infer_signature(matrix, scores),
+        serialization_format="pickle",
+        pip_requirements=["everfit"],
+        metadata={"columns": list(X.columns), "classes": ["no", "yes"]},
+    )
+    fitted = trusted(workspace, log(workspace, tmp_path / "m"))
+    found = fitted.scores(ROWS.select("a", "b"))
+    assert found is not None
+    assert np.allclose(found, scores)
+
+
 class Hostile:
     """What an attacker would put into a model file."""
 
@@ -348,6 +369,7 @@ TENSOR = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]
             described({"xgboost": {"data": "../x", "model_class": "xgboost.core.Booster"}}),
             "not there",
         ),
+        (described(inputs=(TENSOR,), metadata={"columns": ["a"]}), "1 columns of a tensor with 2"),
         (described(metadata={"classes": "abc"}), "no list of different labels"),
         ("flavors: [", "cannot be read"),
         ("flavors: !!python/object/apply:os.getcwd []", "cannot be read"),

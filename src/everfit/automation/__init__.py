@@ -5,7 +5,8 @@ from everfit.automation.explain import explain
 from everfit.automation.facts import facts
 from everfit.automation.init import Asked, Started, start_project
 from everfit.automation.inspect import check_project
-from everfit.automation.loop import Loop, Tick, queue_gate, queue_judgement, start_retraining
+from everfit.automation.judge import judge_again, queue_gate, queue_judgement
+from everfit.automation.loop import Loop, Tick, start_retraining
 from everfit.automation.model import Policy
 from everfit.automation.project import Project, open_project, project_digest, read_policy
 from everfit.automation.replay import (
@@ -36,6 +37,7 @@ __all__ = [
     "decode",
     "explain",
     "facts",
+    "judge_again",
     "open_project",
     "project_digest",
     "queue_gate",

@@ -7,7 +7,7 @@ the long work (training, gating) is durable jobs whose last transaction also end
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Event, Lock
@@ -15,6 +15,7 @@ from threading import Event, Lock
 import polars as pl
 
 from everfit.automation.facts import GATE, LIVE, RETRAIN, facts
+from everfit.automation.judge import Case, judge, queue_gate
 from everfit.automation.project import Project, project_digest, read_policy
 from everfit.automation.triggers import Firing, decide
 from everfit.deployment import (
@@ -26,8 +27,8 @@ from everfit.deployment import (
     serving_plan,
     start_release,
 )
-from everfit.errors import Conflict, EverfitError, NotFound, StaleRevision
-from everfit.evaluation import Outcome, Verdict, evaluate
+from everfit.errors import Conflict, EverfitError, StaleRevision
+from everfit.evaluation import Outcome
 from everfit.evaluation import decide as decide_gates
 from everfit.governance import approvals
 from everfit.kernel import (
@@ -46,12 +47,13 @@ from everfit.monitoring import (
     evidence,
     matured,
 )
-from everfit.registry import ModelVersion, champion, get_version, load_package
+from everfit.registry import ModelVersion, champion, complete_version, get_version
 from everfit.training import (
     EXTRA_TIME,
     Progress,
     StepPool,
     TrainingResult,
+    hold_out,
     load_value,
     quiet,
     store_value,
@@ -253,69 +255,72 @@ class Loop:
     def gate(self, workspace: Workspace, lease: Lease) -> None:
         """Judge a version against the champion and release it if every gate passes."""
         self.take_up_policy()
-        number, test = lease.job.payload["version"], lease.job.payload["test"]
-        rows: pl.DataFrame = load_value(workspace, test)
+        number = lease.job.payload["version"]
+        # Another thread may take up a new policy meanwhile: this judgement is all of one.
+        project = self.project
+        rows, time = self._held_out(project, lease)
         with workspace.reading() as tx:
-            trial = _Case(
+            case = Case(
                 version=get_version(tx, self.endpoint, number),
                 champion=champion(tx, self.endpoint),
                 author=lease.job.payload["author"],
-                approvals=self._approvals(tx, number),
+                approvals=_approvals(tx, self.endpoint, number),
+                rows=rows,
+                time=time,
             )
-        verdicts = self._judge(trial, rows, time=lease.job.payload["time"])
+        found = judge(project, case)
         with workspace.transaction() as tx:
-            if _number(champion(tx, self.endpoint)) != _number(trial.champion):
-                raise StaleRevision(
-                    f"the champion of {self.endpoint} changed while v{number} was judged",
-                    hint="The judgement is repeated by itself.",
-                )
-            if self._approvals(tx, number) != trial.approvals:
-                raise StaleRevision(
-                    f"v{number} was approved while it was judged",
-                    hint="The judgement is repeated by itself.",
-                )
+            self._refuse_stale(tx, case)
             report = decide_gates(
                 tx,
                 model=self.endpoint,
                 candidate=number,
-                champion=_number(trial.champion),
-                verdicts=verdicts,
+                champion=_number(case.champion),
+                verdicts=found.verdicts,
                 rows=rows,
-                gates=self.project.policy.gates,
-                metric=self.project.policy.train.metric,
+                gates=project.policy.gates,
+                metric=project.policy.train.metric,
             )
+            if found.signature is not None and found.profile is not None:
+                complete_version(
+                    tx, self.endpoint, number, signature=found.signature, profile=found.profile
+                )
             if report.outcome is Outcome.PASS:
-                steps = self.project.policy.rollout
+                steps = project.policy.rollout
                 start_release(tx, endpoint=self.endpoint, version=number, steps=steps)
             lease.finish(tx, {"report": report.id, "outcome": report.outcome})
 
-    def _approvals(self, tx: Transaction, version: int) -> list[str]:
-        return [approval.person for approval in approvals(tx, self.endpoint, version)]
-
-    def _judge(self, trial: _Case, rows: pl.DataFrame, *, time: str | None) -> tuple[Verdict, ...]:
-        policy, best = self.project.policy, trial.champion
-        return evaluate(
-            load_package(self.workspace, trial.version),
-            load_package(self.workspace, best) if best else None,
-            rows,
-            target=policy.data.target,
-            time=time,
-            gates=policy.gates,
-            metric=policy.train.metric,
-            approvals=trial.approvals,
-            author=trial.author,
-            champion_name=f"champion v{best.number}" if best else "the champion",
+    def _held_out(self, project: Project, lease: Lease) -> tuple[pl.DataFrame, str | None]:
+        """Return the rows to judge on, and their column of time."""
+        payload = lease.job.payload
+        if payload["test"] is not None:
+            rows: pl.DataFrame = load_value(self.workspace, payload["test"])
+            return rows, payload["time"]
+        return hold_out(
+            self.workspace,
+            project.training_request(as_of=self.workspace.clock.now(), feedback=None),
+            run_id=f"run_{lease.job.id.removeprefix('job_')}_{project.digest[:8]}",
+            pool=self.pool,
+            progress=self.progress,
+            lease=lease,
         )
 
+    def _refuse_stale(self, tx: Transaction, case: Case) -> None:
+        number = case.version.number
+        if _number(champion(tx, self.endpoint)) != _number(case.champion):
+            raise StaleRevision(
+                f"the champion of {self.endpoint} changed while v{number} was judged",
+                hint="The judgement is repeated by itself.",
+            )
+        if _approvals(tx, self.endpoint, number) != case.approvals:
+            raise StaleRevision(
+                f"v{number} was approved while it was judged",
+                hint="The judgement is repeated by itself.",
+            )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """Who is judged against whom, who asked for it to be trained, and who approved it."""
 
-    version: ModelVersion
-    champion: ModelVersion | None
-    author: str
-    approvals: Sequence[str]
+def _approvals(tx: Transaction, model: str, version: int) -> list[str]:
+    return [approval.person for approval in approvals(tx, model, version)]
 
 
 def _number(version: ModelVersion | None) -> int | None:
@@ -338,39 +343,3 @@ def start_retraining(
             return job  # Another process asked at the same moment.
         tx.record("trigger-fired", job.id, actor, reason=reason, trigger=trigger, model=model)
     return job
-
-
-def queue_judgement(tx: Transaction, model: str, version: int) -> Job:
-    """Put a version through its gates again, on the held-out rows of its last judgement.
-
-    Raises
-    ------
-    NotFound
-        If there is no such version, or nobody held rows out for it.
-    Conflict, Invalid
-        If it is released already, or has no package that could be loaded.
-    """
-    get_version(tx, model, version).require_package()
-    plan = serving_plan(tx, model)
-    if plan is not None and version in (plan.champion, plan.candidate):
-        raise Conflict(
-            f"{model} v{version} is released already",
-            hint="`everfit status` says where it stands; `everfit rollback` takes it back.",
-        )
-    jobs = [job for job in list_jobs(tx) if job.kind == GATE and job.payload["version"] == version]
-    if not jobs:
-        raise NotFound(
-            f"{model} v{version} has no held-out rows to be judged on",
-            hint="Train it with `everfit run`, which holds rows out and queues the judgement.",
-        )
-    payload = jobs[-1].payload
-    return queue_gate(tx, version, payload["test"], time=payload["time"], author=payload["author"])
-
-
-def queue_gate(tx: Transaction, version: int, test: str, *, time: str | None, author: str) -> Job:
-    """Put the judgement of ``version`` on the held-out rows ``test`` into the queue.
-
-    ``author`` is who asked for the training, and may not approve it where the policy says so.
-    """
-    payload = {"version": version, "test": test, "time": time, "author": author}
-    return enqueue(tx, GATE, payload, key=f"gate-{version}")

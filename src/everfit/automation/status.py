@@ -12,7 +12,7 @@ from everfit.deployment import current_release, serving_plan
 from everfit.evaluation import Outcome, latest_report
 from everfit.kernel import Transaction, list_jobs, next_time
 from everfit.monitoring import alerts
-from everfit.registry import champion, list_versions
+from everfit.registry import Origin, champion, list_versions
 
 Row = tuple[str, str, str]
 
@@ -53,7 +53,10 @@ def _versions(project: Project, tx: Transaction) -> Iterator[Row]:
         return
     report = latest_report(tx, project.policy.model, versions[-1].number)
     if report is None:
-        yield f"v{versions[-1].number}", "not judged", "its gates have not run"
+        why = "its gates have not run"
+        if versions[-1].origin is Origin.OUTSIDE:
+            why = f"logged from outside; `everfit release v{versions[-1].number}` has it judged"
+        yield f"v{versions[-1].number}", "not judged", why
         return
     for verdict in report.verdicts:
         if verdict.outcome is not Outcome.PASS:

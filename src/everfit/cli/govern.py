@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from everfit.automation import queue_judgement
+from everfit.automation import judge_again, queue_judgement
 from everfit.cli import show
 from everfit.cli.project import opened
 from everfit.cli.watch import IN
@@ -76,9 +76,7 @@ def trust(version: int, by: str, reason: str, folder: Path) -> None:
 @IN
 def release(version: int, folder: Path) -> None:
     """Put a registered version through the gates; `everfit up` or `run` rolls it out."""
-    project = opened(folder)
-    with project.workspace.transaction() as tx:
-        job = queue_judgement(tx, project.policy.model, version)
+    job = judge_again(opened(folder), version)
     show.console.print(f"{job.id} will judge v{version}")
 
 

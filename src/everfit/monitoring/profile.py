@@ -23,21 +23,42 @@ def profiled(fitted: FittedModel, segregated: Split, window_seconds: float | Non
     losses that production is held against are those of the held-out rows.
     """
     split = segregated
-    rows = pl.concat([split.train, split.validation, split.test])
-    target, task = split.schema.target, split.schema.task
+    return profile_of(
+        fitted,
+        pl.concat([split.train, split.validation, split.test]),
+        split.test,
+        truth=(split.schema.target, split.schema.task),
+        time=split.schema.time,
+        window_seconds=window_seconds,
+    )
+
+
+def profile_of(
+    fitted: FittedModel,
+    rows: pl.DataFrame,
+    held_out: pl.DataFrame,
+    *,
+    truth: tuple[str | None, Task | None],
+    time: str | None,
+    window_seconds: float | None,
+) -> bytes:
+    """Return the reference profile of ``rows``, with the predictions on the held-out ones.
+
+    ``truth`` is the column of the target, if there is one, and the task.
+    """
+    target, task = truth
     supervised = target is not None and task is not Task.CLUSTERING
     metric = "accuracy" if task is Task.CLASSIFICATION else "mae"
-    held_out = split.test
     predictions = fitted.predict(held_out)
     return reference_profile(
         rows,
         fitted.signature.names,
-        time=split.schema.time,
+        time=time,
         window=None if window_seconds is None else timedelta(seconds=window_seconds),
         predictions=predictions,
         losses=(
             losses(task, held_out[target].to_numpy(), predictions)
-            if supervised and target is not None
+            if supervised and task is not None and target is not None
             else None
         ),
         importance=importance(

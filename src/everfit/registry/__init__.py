@@ -39,6 +39,7 @@ from everfit.registry.service.models import (
 from everfit.registry.service.packages import check_trusted, is_trusted, load_package, trust
 from everfit.registry.service.register import create_version, register
 from everfit.registry.service.versions import (
+    complete_version,
     delete_version,
     delete_version_tag,
     get_version,
@@ -74,6 +75,7 @@ __all__ = [
     "cast",
     "champion",
     "check_trusted",
+    "complete_version",
     "create_model",
     "create_version",
     "delete_model",

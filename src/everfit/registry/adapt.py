@@ -26,9 +26,10 @@ _DTYPES: Mapping[str, str] = {
 class Adapted:
     """An estimator from outside, asked with Polars frames of its signature's columns."""
 
-    def __init__(self, model: Any, types: Mapping[str, str]) -> None:
+    def __init__(self, model: Any, types: Mapping[str, str], *, matrix: bool) -> None:
         self.model = model
         self._types = types
+        self._rows_of = as_matrix if matrix else as_table
         # Named as in scikit-learn, where a threshold in the last step decides the label.
         self.steps = getattr(model, "steps", None) or [("model", model)]
         classes = getattr(model, "classes_", None)
@@ -37,7 +38,7 @@ class Adapted:
 
     def predict(self, frame: pl.DataFrame) -> NDArray[Any]:
         """Return one answer per row."""
-        answers = np.asarray(self.model.predict(as_table(frame, self._types)))
+        answers = np.asarray(self.model.predict(self._rows_of(frame, self._types)))
         return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
 
 
@@ -46,7 +47,7 @@ class AdaptedScores(Adapted):
 
     def predict_proba(self, frame: pl.DataFrame) -> NDArray[Any]:
         """Return the probabilities of the classes, shape (rows, classes)."""
-        return np.asarray(self.model.predict_proba(as_table(frame, self._types)))
+        return np.asarray(self.model.predict_proba(self._rows_of(frame, self._types)))
 
 
 class ScoreTable:
@@ -66,15 +67,21 @@ class ScoreTable:
         return best
 
 
-def adapted(model: Any, types: Mapping[str, str]) -> Adapted:
+def adapted(model: Any, types: Mapping[str, str], *, matrix: bool = False) -> Adapted:
     """Return ``model`` as one that takes Polars frames; ``types`` are MLflow's, by column."""
     # Asked of the model and not of its class: some have it only under some settings.
-    return (AdaptedScores if hasattr(model, "predict_proba") else Adapted)(model, types)
+    kind = AdaptedScores if hasattr(model, "predict_proba") else Adapted
+    return kind(model, types, matrix=matrix)
+
+
+def as_matrix(frame: pl.DataFrame, types: Mapping[str, str]) -> NDArray[Any]:
+    """Return the rows as one NumPy matrix of the columns' common type."""
+    return np.column_stack([_column(series, types[series.name]) for series in frame])
 
 
 def as_table(frame: pl.DataFrame, types: Mapping[str, str]) -> Any:
     """Return the rows as a pandas frame; without pandas as a NumPy matrix if all are numbers."""
-    columns = {name: _column(frame[name], kind) for name, kind in types.items()}
+    columns = {series.name: _column(series, types[series.name]) for series in frame}
     try:
         pandas: Any = importlib.import_module("pandas")
     except ImportError:

@@ -55,6 +55,7 @@ class MlModel:
     """An MLmodel file, read.
 
     ``types`` are MLflow's names of the inputs' types: finer than `Kind`, as a model may insist.
+    ``matrix`` says that it takes all of them as one matrix.
     ``scores`` says that the model answers one number per class. Whether whole numbers are labels
     only the opened model tells: until then it passes for a regression.
     """
@@ -62,6 +63,7 @@ class MlModel:
     flavors: Mapping[str, Mapping[str, Any]]
     signature: Signature
     types: Mapping[str, str]
+    matrix: bool
     mlflow: str | None
     scores: bool
 
@@ -93,15 +95,19 @@ def read_mlmodel(content: bytes) -> MlModel:
         raise _refused("it was logged without a signature")
     if not signature.outputs:
         raise _refused("its signature does not say what it gives")
-    types, inputs = _inputs(_specs(signature.inputs))
+    metadata = file.metadata or {}
+    given = _specs(signature.inputs)
+    columns = _matrix(given, metadata)
+    types, inputs = _inputs(columns or given)
     output = _output(_specs(signature.outputs))
-    classes = _classes(file.metadata or {}, output)
+    classes = _classes(metadata, output)
     task = _task(file.flavors, output, classes)
-    given = Field(name=output.name, kind=_output_kind(output, classes))
+    answer = Field(name=output.name, kind=_output_kind(output, classes))
     return MlModel(
         flavors=file.flavors,
-        signature=Signature(inputs=inputs, output=given, task=task, classes=classes),
+        signature=Signature(inputs=inputs, output=answer, task=task, classes=classes),
         types=types,
+        matrix=bool(columns),
         mlflow=file.mlflow_version,
         scores=output.width > 1,
     )
@@ -136,6 +142,17 @@ def _specs(text: str) -> list[dict[str, Any]]:
         raise _refused(f"its signature cannot be read: {str(error)[:200]}") from error
 
 
+def _matrix(specs: list[dict[str, Any]], metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the columns of the one matrix that a model takes, if who logged it named them."""
+    names = metadata.get("columns")
+    if len(specs) != 1 or specs[0].get("type") != "tensor" or not isinstance(names, list):
+        return []
+    kind, width = _column(specs[0])
+    if width != len(names):
+        raise _refused(f"its metadata names {len(names)} columns of a tensor with {width}")
+    return [{"name": name, "type": kind} for name in names]
+
+
 def _inputs(specs: list[dict[str, Any]]) -> tuple[dict[str, str], tuple[Field, ...]]:
     types: dict[str, str] = {}
     fields: list[Field] = []
@@ -154,7 +171,10 @@ def _inputs(specs: list[dict[str, Any]]) -> tuple[dict[str, str], tuple[Field, .
             fields.append(Field(name=name, kind=_KINDS[kind], nullable=missing))
     if problems or not fields:
         listed = ", ".join(problems[:MOST_NAMED]) or "no inputs"
-        raise _refused(f"its signature has {listed}, which are no columns of a table")
+        raise _refused(
+            f"its signature has {listed}, where columns of a table are wanted; log what takes one "
+            "matrix with metadata={'columns': [...]}"
+        )
     return types, tuple(fields)
 
 

@@ -73,9 +73,8 @@ def open_outside(manifest: OutsideManifest, blobs: Blobs) -> FittedModel:
             hint=f"Install what it was made with: {_list(manifest.versions)}.",
         ) from error
     signature = _completed(manifest, model)
-    return FittedModel(
-        adapted(model, manifest.types), signature, warning=_difference(manifest.versions)
-    )
+    estimator = adapted(model, manifest.types, matrix=manifest.matrix)
+    return FittedModel(estimator, signature, warning=_difference(manifest.versions))
 
 
 def _is_installed(library: str) -> bool:

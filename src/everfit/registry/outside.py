@@ -69,7 +69,7 @@ class OutsideManifest:
     """What a package of a model from outside holds: safe to read before anybody trusts it.
 
     ``main`` is the path of the file to open, empty where the loader takes the whole folder.
-    ``types`` and ``scores`` are those of `MlModel`.
+    ``types``, ``matrix`` and ``scores`` are those of `MlModel`.
     """
 
     signature: Signature
@@ -78,6 +78,7 @@ class OutsideManifest:
     main: str
     model_class: str
     types: dict[str, str]
+    matrix: bool
     scores: bool
     versions: dict[str, str]
     files: tuple[File, ...]
@@ -108,6 +109,7 @@ def describe(content: bytes, files: Sequence[File]) -> OutsideManifest:
         main=main,
         model_class=model_class(model.flavors),
         types=dict(model.types),
+        matrix=model.matrix,
         scores=model.scores,
         versions=dict(versions(model)),
         files=tuple(sorted(files, key=lambda file: file.path)),

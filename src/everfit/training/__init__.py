@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from everfit.training.plan import METRICS, load_pipeline
     from everfit.training.pool import StepPool
     from everfit.training.records import compare_runs
-    from everfit.training.rows import collect_history
+    from everfit.training.rows import collect_history, hold_out
     from everfit.training.service import run_step, run_steps, spent
     from everfit.training.steps import (
         Call,
@@ -58,6 +58,7 @@ __all__ = [
     "collect_history",
     "compare_runs",
     "execute",
+    "hold_out",
     "load_pipeline",
     "load_value",
     "quiet",
@@ -88,7 +89,7 @@ _NAMES = {
     "plan": ("METRICS", "load_pipeline"),
     "pool": ("StepPool",),
     "records": ("compare_runs",),
-    "rows": ("collect_history",),
+    "rows": ("collect_history", "hold_out"),
     "service": ("run_step", "run_steps", "spent"),
     "steps": (
         "Call",

@@ -94,7 +94,7 @@ def train(
             return result_of(workspace, tx, request.model, run.id)
         log_params(tx, run_id, _asked(request))
         record_provenance(tx, workspace.blobs, run_id, code)
-    with _ending(workspace, run_id), contextlib.ExitStack() as stack:
+    with ending(workspace, run_id), contextlib.ExitStack() as stack:
         training = _Training(
             workspace=workspace,
             request=request,
@@ -113,7 +113,7 @@ def train(
 
 
 @contextlib.contextmanager
-def _ending(workspace: Workspace, run_id: str) -> Iterator[None]:
+def ending(workspace: Workspace, run_id: str) -> Iterator[None]:
     """Write the run's end if it does not end well."""
     try:
         yield

@@ -10,13 +10,14 @@ import polars as pl
 from everfit.data import Schema
 from everfit.kernel import Workspace
 from everfit.tracking import RunStatus, experiment_named, finish_run, start_run
-from everfit.training.conduct import planned
+from everfit.training.conduct import ending, planned
 from everfit.training.engine import execute, load_value
 from everfit.training.model import TrainingRequest
 from everfit.training.pool import StepPool
-from everfit.training.steps import Call, Progress, quiet
+from everfit.training.steps import Call, Heartbeat, Progress, quiet
 
 KIND = "history"
+HELD_OUT = "held-out"
 
 
 def collect_history(
@@ -44,6 +45,35 @@ def collect_history(
         finish_run(tx, run.id, RunStatus.FINISHED)
     rows, schema = (load_value(workspace, made[name].digest) for name in (plan.ready, "schema"))
     return rows, schema
+
+
+def hold_out(
+    workspace: Workspace,
+    request: TrainingRequest,
+    *,
+    run_id: str,
+    pool: StepPool,
+    progress: Progress = quiet,
+    lease: Heartbeat | None = None,
+) -> tuple[pl.DataFrame, str | None]:
+    """Return the rows that a training would hold out, and their column of time; trains nothing.
+
+    Raises
+    ------
+    PolicyInvalid, PipelineInvalid, DataInvalid, SourceMissing, StepFailed, Cancelled, LeaseLost
+        As `train` does.
+    """
+    plan = planned(workspace, request, run_id)
+    calls = _needed(plan.data_calls(), {"test", "schema"})
+    with workspace.transaction() as tx:
+        experiment = experiment_named(tx, request.model).id
+        run = start_run(tx, kind=HELD_OUT, name=request.model, run_id=run_id, experiment=experiment)
+    with ending(workspace, run.id):
+        made = execute(workspace, run.id, calls, pool=pool, progress=progress, lease=lease)
+        with workspace.transaction() as tx:
+            finish_run(tx, run.id, RunStatus.FINISHED)
+    schema: Schema = load_value(workspace, made["schema"].digest)
+    return load_value(workspace, made["test"].digest), schema.time
 
 
 def _needed(calls: Sequence[Call], wanted: set[str]) -> list[Call]:

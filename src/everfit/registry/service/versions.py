@@ -107,6 +107,30 @@ def update_version(
     return replace(version, description=description, updated_at=tx.now)
 
 
+def complete_version(
+    tx: Transaction, model: str, number: int, *, signature: Signature, profile: str
+) -> ModelVersion:
+    """Note what was found when a version from outside was opened, and return it.
+
+    ``signature`` is that of the opened model, ``profile`` the digest of its reference profile.
+
+    Raises
+    ------
+    NotFound, Invalid
+        If there is no such version, or a training here made it.
+    """
+    version = _held(tx, model, number)
+    if version.origin is Origin.OWN:
+        raise Invalid(
+            f"version {version.subject} was trained here and is complete",
+            hint="Train another version.",
+        )
+    found = {"signature": signature.to_builtins(), "profile": profile, "updated_at": tx.now}
+    store.update(tx, model, [number], **found)
+    tx.record("version-completed", version.subject, task=signature.task, profile=profile)
+    return replace(version, signature=signature, profile=profile, updated_at=tx.now)
+
+
 def transition_stage(
     tx: Transaction,
     model: str,
