@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sqlite3
 import subprocess
@@ -14,11 +15,13 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.store.db.utils import _get_alembic_config
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from tests.foreign.conftest import Filled, fill
 
+from everfit.cli import everfit
 from everfit.errors import Invalid, NotFound
 from everfit.foreign import Kind, import_mlflow
 from everfit.kernel import Workspace, find_workspace
@@ -51,24 +54,20 @@ def silent(*_: object) -> None:
     """Show no progress."""
 
 
-def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    run = [sys.executable, "-m", "everfit.cli", *map(str, arguments)]
-    return subprocess.run(run, capture_output=True, text=True, check=False)
-
-
 def test_the_command_tells_and_its_status_says_whether_all_is_here(
-    filled: Filled, tmp_path: Path
+    sqlite_filled: Filled, tmp_path: Path
 ) -> None:
-    first = cli("import", "mlflow", filled.source, tmp_path / "project")
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert "everything is here as it is there" in first.stdout
-    again = cli("import", "mlflow", filled.source, tmp_path / "project")
-    assert again.returncode == 0
-    assert "0 new; everything" in again.stdout
-    filled.client.set_tag(filled.run, "late", "1")
-    changed = cli("import", "mlflow", filled.source, tmp_path / "project")
-    assert changed.returncode == 1
-    assert f"run {filled.run}: found another one here: tags" in changed.stdout
+    command_line = ["import", "mlflow", sqlite_filled.source, str(tmp_path / "project")]
+    first = CliRunner().invoke(everfit, command_line)
+    assert first.exit_code == 0, first.output
+    assert "all that is counted is here as it is in the source" in first.output
+    again = CliRunner().invoke(everfit, command_line)
+    assert again.exit_code == 0
+    assert "0 new; all that is counted" in again.output
+    sqlite_filled.client.set_tag(sqlite_filled.run, "late", "1")
+    changed = CliRunner().invoke(everfit, command_line)
+    assert changed.exit_code == 1
+    assert f"run {sqlite_filled.run}: found another one here: tags" in changed.output
 
 
 def test_a_database_of_mlflow_2_0_comes_over(tmp_path: Path, workspace: Workspace) -> None:
@@ -93,6 +92,23 @@ def test_a_database_of_mlflow_2_0_comes_over(tmp_path: Path, workspace: Workspac
     assert [repr(value) for value in values] == ["nan", "inf"]
     assert (version.number, version.stage) == (4, "Production")
     assert version.location == f"mlflow-artifacts:/{data.run.experiment}/{run}/artifacts/model"
+
+
+def test_a_database_on_postgres_comes_over(
+    tmp_path: Path, workspace: Workspace, postgres_url: str
+) -> None:
+    client = MlflowClient(postgres_url, postgres_url)
+    location = (tmp_path / "files").as_uri()
+    run = client.create_run(client.create_experiment("e", artifact_location=location))
+    client.log_param(run.info.run_id, "depth", "8")
+    for step, value in enumerate([math.nan, math.inf, 0.25]):
+        client.log_metric(run.info.run_id, "loss", value, step=step)
+    client.create_registered_model("m")
+    report = import_mlflow(workspace, postgres_url, tell=silent)
+    assert report.sound, report.problems
+    with workspace.reading() as tx:
+        points = metric_history(tx, run.info.run_id, "loss")
+    assert [repr(point.value) for point in points] == ["nan", "inf", "0.25"]
 
 
 def test_a_folder_that_was_moved_still_has_its_files(

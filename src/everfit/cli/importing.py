@@ -56,7 +56,9 @@ def _print(report: Report) -> None:
         show.console.print(remark, style="yellow", soft_wrap=True, markup=False)
     for problem in report.problems:
         show.console.print(str(problem), style="red", soft_wrap=True, markup=False)
-    said = "everything is here as it is there" if report.sound else "not everything is here"
+    said = "all that is counted is here as it is in the source"
+    if not report.sound:
+        said = f"not all is here as it is in the source: {len(report.problems):,} problems"
     style = "green" if report.sound else "red"
     show.console.print(f"{report.new:,} new; {said}", style=style, soft_wrap=True)
 
