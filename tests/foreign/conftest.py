@@ -47,6 +47,12 @@ class Filled:
     model: str
 
 
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in a folder of the test: MLflow's file registry opens a database where it is."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's database with nothing in it: MLflow takes seconds to make one."""
@@ -71,8 +77,8 @@ def fill(kind: str, folder: Path, empty: Path) -> Filled:
     """Make a store of a kind in a folder and fill it."""
     files = kind == "files"
     if not files:
-        shutil.copy(empty, folder / "mlflow.db")
-    source = str(folder / "mlruns") if files else f"sqlite:///{folder / 'mlflow.db'}"
+        shutil.copy(empty, folder / "store.db")
+    source = str(folder / "mlruns") if files else f"sqlite:///{folder / 'store.db'}"
     client = MlflowClient(source, source)
     location = None if files else (folder / "elsewhere").as_uri()
     trees = client.create_experiment("trees", artifact_location=location, tags={"team": "green"})

@@ -179,7 +179,7 @@ def test_what_changed_since_is_told_and_not_overwritten(filled: Filled, imported
 def test_what_cannot_be_kept_is_listed_and_the_rest_comes_over(
     tmp_path: Path, imported: Import, here: Any, sqlite_filled: Filled
 ) -> None:
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+    with sqlite3.connect(tmp_path / "store.db") as database:
         for key in ("../up", "no?mark"):
             row = (key, "1", sqlite_filled.run)
             database.execute("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", row)
