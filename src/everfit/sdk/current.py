@@ -32,7 +32,10 @@ class _Process:
         self._hook = sys.excepthook
         sys.excepthook = self._failed
         atexit.register(self.end)
-        os.register_at_fork(after_in_child=self._forked)
+        self._held: list[threading.Lock] = []
+        os.register_at_fork(
+            before=self._pause, after_in_parent=self._go_on, after_in_child=self._forked
+        )
 
     def writer(self, to: str) -> Writer:
         if to not in self.writers:
@@ -59,7 +62,16 @@ class _Process:
         self.fatal = error
         self._hook(kind, error, trace)
 
+    def _pause(self) -> None:
+        self._held = [lock for writer in list(self.writers.values()) for lock in writer.pause()]
+
+    def _go_on(self) -> None:
+        held, self._held = self._held, []
+        for lock in held:
+            lock.release()
+
     def _forked(self) -> None:
+        self._held = []
         self.lock = threading.RLock()
         for writer in self.writers.values():
             writer.forked()

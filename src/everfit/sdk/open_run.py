@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec import structs
+
 from everfit.errors import Conflict, Invalid, Problem
 from everfit.sdk.writer import Writer
 from everfit.tracking import RunStatus, check_path
@@ -47,6 +49,7 @@ class OpenRun:
         self._over = False
         self._steps: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._started = started
         writer.note(started)
 
     @property
@@ -142,8 +145,12 @@ class OpenRun:
         self._tell(self)
 
     def forked(self) -> None:
-        """Go on in a process that was forked: a thread of the parent may have held the lock."""
+        """Go on in a process that was forked: a thread of the parent may have held the lock.
+
+        Its journal may arrive before the parent's: it says which run it goes on with.
+        """
         self._lock = threading.Lock()
+        self._writer.begin_with(structs.replace(self._started, tags={}))
 
     def __enter__(self) -> Self:
         self.inside_block = True

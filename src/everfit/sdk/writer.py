@@ -22,6 +22,8 @@ GATHER_SECONDS = 0.2
 REST = 2.0
 RETRY_SECONDS = (0.5, 5.0)
 CHUNK_BYTES = 1024 * 1024
+# How long a fork waits for a batch that is on its way.
+PAUSE_SECONDS = 2.0
 # A process that was forked must not end the connections it has copies of.
 _FORKED_FROM: list[object] = []
 
@@ -48,6 +50,10 @@ class Writer:
         self._last_us = 0
         self._retry_at = 0.0
         self._pause = 0.0
+        self._prelude: list[Record] = []
+        # Held by each thread while it works: one that is forked away in the middle would leave
+        # locks behind, of imports and of the database, that nobody opens any more.
+        self._at_work = (threading.Lock(), threading.Lock())
 
     @property
     def to(self) -> str:
@@ -104,6 +110,17 @@ class Writer:
             thread.join()
         self._threads = ()
 
+    def begin_with(self, record: Record) -> None:
+        """Put a record before all others of a journal that is not begun."""
+        self._prelude.append(record)
+
+    def pause(self) -> list[threading.Lock]:
+        """Wait until the threads are between two pieces of work; return what is held for that.
+
+        A server that does not answer is not waited for.
+        """
+        return [lock for lock in self._at_work if lock.acquire(timeout=PAUSE_SECONDS)]
+
     def forked(self) -> None:
         """Begin anew in a process that was forked: journal and connections are its parent's."""
         _FORKED_FROM.append(self._place)
@@ -115,6 +132,9 @@ class Writer:
         with self._lock:
             if self._journal is None:
                 journal = self._outbox.open_journal()
+                for record in self._prelude:
+                    journal.append(encoded(record))
+                self._prelude = []
                 stopping = self._stopping = threading.Event()
                 # The one that syncs waits for nobody: a server that hangs must not hold it up.
                 self._threads = tuple(
@@ -133,24 +153,33 @@ class Writer:
             self._news.wait()
             stopping.wait(GATHER_SECONDS)
             self._news.clear()
-            try:
-                journal.sync()
-            except EverfitError as error:
-                log.warning("everfit: %s", error.message)
+            with self._at_work[0]:
+                try:
+                    journal.sync()
+                except EverfitError as error:
+                    log.warning("everfit: %s", error.message)
             self._synced.set()
 
     def _deliver_all(self, journal: Journal, stopping: threading.Event) -> None:
+        working = self._at_work[1]
+
         def rest(seconds: float) -> None:
             # The program has the interpreter for longer than the last batch had it.
-            stopping.wait(REST * seconds)
+            working.release()
+            try:
+                stopping.wait(REST * seconds)
+            finally:
+                working.acquire()
 
         delivery = Delivery(self._outbox, self._place, journal.folder.name)
-        self._try(self._abandoned)
+        with working:
+            self._try(self._abandoned)
         while not stopping.is_set():
             self._synced.wait(self._pause or None)
             self._synced.clear()
             if time.monotonic() >= self._retry_at:
-                self._try(lambda: delivery.run(rest))
+                with working:
+                    self._try(lambda: delivery.run(rest))
         delivered = self._try(delivery.run)
         self._journal = None
         journal.close()
