@@ -20,7 +20,9 @@ MICROSECONDS = int(AT.timestamp()) * 1_000_000
 
 def write_before(engine: sa.Engine, project: str) -> None:
     """Migrate to 30 and write two versions of a model, the second of them the champion."""
-    before = [migration for migration in known_migrations(engine.dialect.name) if migration.number <= 30]
+    before = [
+        migration for migration in known_migrations(engine.dialect.name) if migration.number <= 30
+    ]
     migrate(engine, at=AT, migrations=before)
     row = {
         "project": project,

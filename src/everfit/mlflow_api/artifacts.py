@@ -81,14 +81,14 @@ def entries(files: Sequence[Artifact], folder: str) -> list[FileInfo]:
 
 def list_tree(call: Call, request: Listed) -> dict[str, list[FileInfo]]:
     """Return what lies in a folder; nothing where it is a file, or not there."""
-    folder = request.path.strip("/")
+    folder = request.path.rstrip("/")
     return {"files": entries(files_below(call.tx, folder), folder)}
 
 
 def list_of_run(call: Call, request: ListedOfRun) -> dict[str, object]:
     """Return what lies in a folder of a run's artifacts, by the path below the run."""
     run = get_run(call.tx, run_id_of(request.run_id, request.run_uuid))
-    root, below = artifact_folder(run), request.path.strip("/")
+    root, below = artifact_folder(run), request.path.rstrip("/")
     folder = f"{root}/{below}" if below else root
     files = entries(files_below(call.tx, folder), folder)
     for file in files:
@@ -98,7 +98,7 @@ def list_of_run(call: Call, request: ListedOfRun) -> dict[str, object]:
 
 def delete_tree(call: Call, request: AtPath) -> Nothing:
     """Forget a file, or everything below a folder."""
-    delete_files(call.tx, request.path.strip("/"))
+    delete_files(call.tx, request.path.rstrip("/"))
     return {}
 
 
@@ -131,6 +131,6 @@ def digests_in_order(request: EndParts) -> list[str]:
 def target_of(folder: str, local_file: str) -> str:
     """Return where a file that a client names by its own path goes in the tree; raises Invalid."""
     name = local_file.replace("\\", "/").rpartition("/")[2]
-    path = f"{folder.strip('/')}/{name}"
+    path = f"{folder.rstrip('/')}/{name}"
     check_path(path)
     return path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
@@ -19,6 +19,8 @@ from everfit.kernel import Blobs, Transaction
 
 # An escaped backslash before it makes it six characters of a text.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# Python writes NaN and infinities as words that are no JSON; texts are passed over whole.
+_TEXT_OR_WORD = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?Infinity|NaN', re.DOTALL)
 STORED_ROOT = "mlflow-artifacts:/"
 Handler = Callable[[Any, Any], Any]
 
@@ -95,22 +97,33 @@ class Endpoint:
         """
         self._refuse_nul(request)
         try:
-            if request.body and not (request.path_values or request.query):
-                return self._decoder.decode(request.body)
-            if self._fields is None:
-                self._fields = _fields(self.request)
-            values = _values(self._fields, request)
-            return msgspec.convert(values, self.request, strict=False)
-        except msgspec.MsgspecError as error:
-            raise Invalid(
-                f"the request of {self.handler.__name__} cannot be read: {error}",
-                hint="Send what MLflow's client sends: see the REST reference of MLflow.",
-            ) from error
+            return self._decoded(request)
+        except msgspec.ValidationError as error:
+            raise self._unreadable(error) from error
+        except msgspec.DecodeError as error:
+            quoted = _quoted(request.body)
+            if quoted == request.body:
+                raise self._unreadable(error) from error
+            return self.decode(replace(request, body=quoted))
         except (UnicodeDecodeError, RecursionError) as error:
             raise Invalid(
                 f"the request of {self.handler.__name__} is no JSON: {error}",
                 hint="Send JSON in UTF-8, not nested a thousand levels deep.",
             ) from error
+
+    def _decoded(self, request: Request) -> Any:
+        if request.body and not (request.path_values or request.query):
+            return self._decoder.decode(request.body)
+        if self._fields is None:
+            self._fields = _fields(self.request)
+        values = _values(self._fields, request)
+        return msgspec.convert(values, self.request, strict=False)
+
+    def _unreadable(self, error: msgspec.MsgspecError) -> Invalid:
+        return Invalid(
+            f"the request of {self.handler.__name__} cannot be read: {error}",
+            hint="Send what MLflow's client sends: see the REST reference of MLflow.",
+        )
 
     def _refuse_nul(self, request: Request) -> None:
         """Refuse a text with the character NUL: not every database can keep it."""
@@ -130,6 +143,13 @@ def read(handler: Handler) -> Endpoint:
 def write(handler: Handler) -> Endpoint:
     """Return the endpoint of a handler that writes."""
     return Endpoint(handler, _request_type(handler), writes=True)
+
+
+def _quoted(body: bytes) -> bytes:
+    """Return a body whose bare NaN and infinities are texts, as the protocol writes them."""
+    return _TEXT_OR_WORD.sub(
+        lambda found: found[0] if found[0].startswith(b'"') else b'"%b"' % found[0], body
+    )
 
 
 def _request_type(handler: Handler) -> type[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -42,6 +42,7 @@ MOST_HISTORY = 25_000
 MOST_SAMPLED = 2_500
 MOST_RUNS = 100
 HISTORY_TAG = "mlflow.log-model.history"
+INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 HISTORY_FIELDS = ("run_id", "artifact_path", "utc_time_created", "model_uuid")
 
 
@@ -102,7 +103,7 @@ class GetBulk(Message):
 class Place(msgspec.Struct, forbid_unknown_fields=True):
     """Where the page before ended in a history."""
 
-    after: tuple[int, int, float, int]
+    after: tuple[INT64, INT64, float, INT64]
 
 
 def log_metric(call: Call, request: LogMetric) -> Nothing:
@@ -156,7 +157,7 @@ def _description(text: str) -> dict[str, Any]:
     """Return the description of a model that a JSON text is; raises Invalid."""
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Invalid(
             f"model_json is no JSON: {error}", hint="Send the description of the model as JSON."
         ) from error

@@ -247,7 +247,7 @@ def delete_tag(call: Call, request: DeleteTag) -> Nothing:
 def list_files(call: Call, request: ListFiles) -> dict[str, object]:
     """Return what lies in a folder of a logged model's files, by the path below its root."""
     data = get_logged_model(call.tx, request.model_id)
-    below = request.artifact_directory_path.strip("/")
+    below = request.artifact_directory_path.rstrip("/")
     root = model_folder(data.model)
     folder = f"{root}/{below}" if below else root
     files = entries(files_below(call.tx, folder), folder)

@@ -136,7 +136,7 @@ def page_place(token: str | None, kind: type[msgspec.Struct]) -> msgspec.Struct 
         return None
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(token), type=kind)
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise Invalid(
             f"{token[:100]!r} is no page token",
             hint="Send the token of the page before, or none for the first page.",

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from everfit.errors import EverfitError, Overloaded
+from everfit.errors import EverfitError, Overloaded, TooLarge
 from everfit.kernel import Committer, Transaction, Workspace
 from everfit.mlflow_api import ROUTES, Api, Call, Endpoint, Request, no_endpoint, refusal
 from everfit.server.asked import Answering, Asked
@@ -31,6 +31,7 @@ from everfit.web import (
     Send,
     StreamedReply,
     refuse_foreign_host,
+    send_early_reply,
     send_reply,
     send_stream,
 )
@@ -70,6 +71,8 @@ class ControlPlane:
             return
         if isinstance(reply, StreamedReply):
             await send_stream(scope, receive, send, reply)
+        elif reply.status == TooLarge.status:
+            await send_early_reply(receive, send, reply)
         else:
             await send_reply(send, reply)
 
@@ -145,7 +148,7 @@ def refused(error: EverfitError) -> Reply:
     """Return the reply that tells an error as MLflow does."""
     status, body = refusal(error)
     headers = (RETRY_AFTER,) if status in (429, 503) else ()
-    if status == 413:
+    if status == TooLarge.status:
         # The rest of the body is not read, so the connection cannot be used again.
         headers = ((b"connection", b"close"),)
     return Reply(status=status, body=body, headers=headers)

@@ -176,7 +176,7 @@ def _attachment(path: str) -> bytes:
 async def _message(asked: Asked, kind: type[M]) -> M:
     body = await asked.body()
     request = Request(path_values={"artifact_path": asked.names["path"]}, body=body)
-    message: M = Endpoint(_message, kind, writes=False).decode(request)
+    message: M = Endpoint(kind, kind, writes=False).decode(request)
     return message
 
 

@@ -39,6 +39,7 @@ from everfit.tracking.lexing import Kind, Token, name_of, tokens
 __all__ = [
     "EXPERIMENTS",
     "LOGGED_MODELS",
+    "MAX_ORDERS",
     "MODELS",
     "RUNS",
     "TRACES",
@@ -58,7 +59,8 @@ Value = str | float | tuple[str, ...] | None
 # of 50,000 bytes, four of them for a character.
 MAX_CHARACTERS = 262_144
 MAX_CLAUSES = 100
-# From 31 joined keys on, SQLite 3.40 ends the process instead of finding an order.
+# Each may join a table. SQLite joins 64 at most, and before 3.41 it ends the process on an ORDER BY
+# of 64 terms over such joins; a key makes two or three of them.
 MAX_ORDERS = 20
 MAX_ITEMS = 10_000
 MAX_TOKENS = 25_000

@@ -13,6 +13,7 @@ from everfit.web.asgi import (
     json_reply,
     plain_error,
     read_body,
+    send_early_reply,
     send_reply,
 )
 from everfit.web.loopback import listen, refuse_foreign_host
@@ -41,6 +42,7 @@ __all__ = [
     "plain_error",
     "read_body",
     "refuse_foreign_host",
+    "send_early_reply",
     "send_reply",
     "send_stream",
     "stopping_on_signals",

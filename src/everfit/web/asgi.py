@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger(__name__)
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
 RETRY_AFTER_SECONDS = 1
+# What is still read of a body that was refused, so that its sender comes to read the answer.
+LINGER_BYTES = 256 * 1024 * 1024
+LINGER_SECONDS = 5.0
 
 
 class Disconnected(Exception):
@@ -139,10 +144,37 @@ def _too_large(size: int, most: int) -> TooLarge:
 
 async def send_reply(send: Send, reply: Reply) -> None:
     """Send the reply."""
-    head = [
+    await send(_head(reply))
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def send_early_reply(receive: Receive, send: Send, reply: Reply) -> None:
+    """Send a reply to a request that is not read to its end, then drop what still comes of it.
+
+    A connection that is closed while bytes come in is reset, and the caller, who sends first and
+    reads afterwards, would never see the reply.
+    """
+    await send(_head(reply))
+    await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await _drop(receive)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drop(receive: Receive) -> None:
+    size = 0
+    more = True
+    while more and size < LINGER_BYTES:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+
+
+def _head(reply: Reply) -> dict[str, Any]:
+    fields = [
         (b"content-type", reply.media),
         (b"content-length", str(len(reply.body)).encode()),
         *reply.headers,
     ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": head})
-    await send({"type": "http.response.body", "body": reply.body})
+    return {"type": "http.response.start", "status": reply.status, "headers": fields}

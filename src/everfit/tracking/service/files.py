@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
-from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from everfit.errors import Invalid, NotFound
 from everfit.kernel import Blobs, Transaction, canonical_json
@@ -13,6 +14,7 @@ from everfit.tracking.service.runs import get_run
 from everfit.tracking.store import artifacts as store
 
 PATH_LENGTH = 1_000
+_DRIVE = re.compile("[A-Za-z]:")
 ENVIRONMENT = "environment.txt"
 CODE, CODE_PATCH, CODE_ARCHIVE = "code.json", "code.patch", "code.zip"
 """Artifacts that hold what a run was made with."""
@@ -114,14 +116,27 @@ def check_path(path: str) -> None:
     Raises
     ------
     Invalid
-        If it is empty, absolute, too long, or has a part ``..``, a backslash or a NUL.
+        If it is empty, absolute, too long, or has a part ``..`` or ``C:``, a backslash or a NUL, as
+        it is written or with its percent signs decoded, however often: somebody may do that again.
     """
-    parts = path.split("/")
-    unsafe = any(part in ("", ".", "..") for part in parts) or "\\" in path or "\0" in path
-    drive = len(parts[0]) > 1 and parts[0][1] == ":"
-    if unsafe or drive or len(path) > PATH_LENGTH or PurePosixPath(path).is_absolute():
+    if len(path) > PATH_LENGTH or _is_unsafe(path) or _is_unsafe(_decoded(path)):
         raise Invalid(
             f"{path[:200]!r} is no artifact name",
             hint=f"Use a relative path of up to {PATH_LENGTH} characters with forward slashes and "
             "without '..', such as 'plots/roc.svg'.",
         )
+
+
+def _is_unsafe(path: str) -> bool:
+    parts = path.split("/")
+    # Wherever a drive stands: clients join what lies below a folder to a folder of their own.
+    strange = any(part in ("", ".", "..") or _DRIVE.match(part) for part in parts)
+    return strange or "\\" in path or "\0" in path
+
+
+def _decoded(path: str) -> str:
+    """Return the path with percent signs decoded until none can be."""
+    before = ""
+    while path != before:
+        before, path = path, unquote(path)
+    return path

@@ -102,7 +102,7 @@ def append_to_tag(tx: Transaction, run_id: str, key: str, entry: object) -> None
     text = tags(tx, run_id).get(key, "[]")
     try:
         entries = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
     if not isinstance(entries, list):
         raise Invalid(

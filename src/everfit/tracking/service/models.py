@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from everfit.errors import Conflict, NotFound, Problem
+from everfit.errors import Conflict, Invalid, NotFound, Problem
 from everfit.kernel import Transaction
+from everfit.tracking.filters import MAX_ORDERS
 from everfit.tracking.model import (
     LoggedModel,
     LoggedModelData,
@@ -169,7 +170,21 @@ def log_model_points(tx: Transaction, run_id: str, points: Sequence[ModelPoint])
 def search_logged_models(
     tx: Transaction, search: ModelSearch
 ) -> tuple[list[LoggedModelData], bool]:
-    """Return the logged models that fit, in order, and whether there are more behind them."""
+    """Return the logged models that fit, in order, and whether there are more behind them.
+
+    Raises
+    ------
+    Invalid
+        If they are ordered by too many keys, or looked at on too many datasets.
+    """
+    bounds = (("keys of an order", search.orders, MAX_ORDERS), ("datasets", search.datasets, 100))
+    problems = [
+        Problem(path=what, found=f"{len(given):,}", remedy=f"give at most {most}")
+        for what, given, most in bounds
+        if len(given) > most
+    ]
+    if problems:
+        raise Invalid.of("the search of logged models", problems, hint="Search more than once.")
     numbers = find_models(tx, replace(search, limit=search.limit + 1))
     return load_models(tx, numbers[: search.limit]), len(numbers) > search.limit
 
