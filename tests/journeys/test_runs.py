@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,53 @@ def test_runs_are_compared_by_what_is_short_to_write(
     several = here("diff", "r0", "r1", "--in", str(tmp_path))
     assert several.returncode == 1
     assert all(text in several.stderr for text in ("may mean several runs", *ids[1:]))
+
+
+POLICY = """\
+model: small
+task: regression
+data: {source: rows.csv, target: y}
+train: {candidates: {linear: {}}}
+gate: [{better: {}}]
+"""
+CHANCE = """\
+import random
+import polars as pl
+
+def prepared(collected: pl.DataFrame) -> pl.DataFrame:
+    return collected.with_columns(pl.col("a") + random.SystemRandom().random() / 1000)
+"""
+
+
+def test_a_training_is_run_again_and_the_verdict_stays_with_it(
+    here: Command, tmp_path: Path
+) -> None:
+    chance = random.Random(0)
+    pairs = [(chance.random(), chance.random()) for _ in range(300)]
+    lines = [f"{a},{b},{2 * a - b + chance.random() / 10}" for a, b in pairs]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
+    (tmp_path / "everfit.yaml").write_text(POLICY)
+    assert here("run", str(tmp_path)).returncode == 0
+    (tmp_path / "pipeline.py").write_text(CHANCE)
+    assert here("run", str(tmp_path)).returncode == 0
+    lucky, steady = [run["id"] for run in json.loads(here("runs", str(tmp_path), "--json").stdout)]
+
+    same = here("reproduce", steady, "--in", str(tmp_path))
+    assert same.returncode == 0, same.stderr
+    assert same.stdout.splitlines()[-1] == f"{steady}: identical"
+    other = here("reproduce", lucky, "--in", str(tmp_path))
+    assert other.returncode == 1
+    assert "'prepared' differs first, by 0." in other.stdout
+
+    told = here("runs", str(tmp_path), "--columns", "id,tags.everfit.reproduced").stdout.split()
+    assert told[2:] == [lucky, "different:", "prepared", steady, "identical"]
+    why = here("why", lucky, "--in", str(tmp_path)).stdout
+    assert re.search(r"^reproduced \d{4}-\d\d-\d\d \d\d:\d\d: different: prepared$", why, re.M)
+
+
+def test_what_a_client_logged_cannot_be_run_again(
+    here: Command, tmp_path: Path, ids: list[str]
+) -> None:
+    done = here("reproduce", "r0", "--in", str(tmp_path))
+    assert done.returncode == 1
+    assert f"run {ids[0]} was logged by a client" in done.stderr

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,9 @@ from everfit.kernel import Workspace
 from everfit.tracking import (
     RecordedCode,
     capture_code,
+    kept_code,
+    kept_environment,
     record_provenance,
-    recorded_code,
-    recorded_environment,
     restore_code,
     start_run,
 )
@@ -90,12 +93,22 @@ def test_code_too_large_for_the_archive_needs_the_commit(project: Path, tmp_path
     assert restored(code, tmp_path, project)["pipeline.py"] == "depth = 8\n"
 
 
-def test_the_record_of_a_run_names_its_code(any_workspace: Workspace, project: Path) -> None:
+def test_what_was_recorded_is_found_by_its_digests(any_workspace: Workspace, project: Path) -> None:
     code = capture_code(project)
+    blobs = any_workspace.blobs
     with any_workspace.transaction() as tx:
         run = start_run(tx, kind="training", name="bikes")
-        assert recorded_code(tx, any_workspace.blobs, run.id) is None
-        assert recorded_environment(tx, any_workspace.blobs, run.id) is None
-        record_provenance(tx, any_workspace.blobs, run.id, code)
-        assert recorded_code(tx, any_workspace.blobs, run.id) == recorded(code)
-        assert recorded_environment(tx, any_workspace.blobs, run.id) == environment_lock()
+        kept = record_provenance(tx, blobs, run.id, code)
+    assert kept_code(blobs, kept) == recorded(code)
+    assert kept_environment(blobs, kept) == environment_lock()
+    assert (kept_code(blobs, {}), kept_environment(blobs, {})) == (None, "")
+
+
+def test_nothing_but_code_comes_out_of_the_archive(project: Path, tmp_path: Path) -> None:
+    code = capture_code(project)
+    packed = io.BytesIO(code.archive)
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("polars.so", b"")
+    assert restored(replace(code, archive=packed.getvalue()), tmp_path, tmp_path) == {
+        "pipeline.py": "depth = 4\n"
+    }

@@ -26,6 +26,7 @@ COMMANDS = {
     "diff": ("runs", "Show where runs differ: parameters, metrics, code, data, environment."),
     "import": ("importing", "Bring over what another tool has tracked and registered."),
     "sync": ("sync", "Deliver what was logged while the server was away."),
+    "reproduce": ("runs", "Train again as recorded, and prove that the same comes out."),
     "why": ("watch", "Explain a prediction, alert, verdict, release or run."),
     "metrics": ("watch", "Print the ten metrics, computed from recorded events."),
     "approve": ("govern", "Approve a version that waits for people."),

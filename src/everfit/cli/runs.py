@@ -1,4 +1,4 @@
-"""``everfit runs`` and ``diff``."""
+"""``everfit runs``, ``diff`` and ``reproduce``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ import msgspec
 from everfit.cli import show
 from everfit.cli.project import FOLDER, found
 from everfit.cli.watch import IN
-from everfit.tracking import RunQuery, query_runs
+from everfit.tracking import RunQuery, query_runs, resolve_run
 from everfit.tracking.columns import described, parse_columns, shown, usual_columns
-from everfit.training import compare_runs
+from everfit.training import (
+    TOLERANCE,
+    Likeness,
+    Reproduction,
+    StepPool,
+    Verdict,
+    compare_runs,
+    reproduce_run,
+)
 
 
 @click.command()
@@ -65,3 +73,60 @@ def diff(run: str, others: tuple[str, ...], everything: bool, folder: Path) -> N
     """
     compared = compare_runs(found(folder), [run, *others])
     click.echo(compared.text(everything=everything))
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--tolerance",
+    default=TOLERANCE,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Relative difference of numbers up to which they count as equal.",
+)
+@IN
+def reproduce(run: str, tolerance: float, folder: Path) -> None:
+    """Train again as recorded, and prove that the same comes out.
+
+    The recorded code runs on the recorded rows, with the recorded parameters and seeds and
+    without the cache, and what each step gives is compared: byte for byte, else value by value.
+    The verdict is kept with RUN (an id, its beginning, or a name that only one run has): identical,
+    equal within tolerance, different, or not reproducible. The last two end with exit status 1.
+
+    The packages are those that are installed now. Where they are not the recorded ones that is
+    said first; the recorded environment is not built anew.
+    """
+    workspace = found(folder)
+    with workspace.reading() as tx:
+        run_id = resolve_run(tx, run).id
+    with StepPool(workspace) as pool, show.LiveProgress() as progress:
+        made = reproduce_run(
+            workspace,
+            run_id,
+            project=folder,
+            pool=pool,
+            progress=progress,
+            tolerance=tolerance,
+        )
+    _tell(made)
+    if made.verdict in (Verdict.DIFFERENT, Verdict.IMPOSSIBLE):
+        click.get_current_context().exit(1)
+
+
+def _tell(made: Reproduction) -> None:
+    telling = [step for step in made.steps if step.likeness is not Likeness.IDENTICAL]
+    if made.steps:
+        show.table(
+            f"{len(made.steps) - len(telling)} of {len(made.steps)} steps gave identical bytes",
+            ("step", "now", "difference", "where"),
+            [
+                (
+                    s.name,
+                    s.likeness,
+                    "-" if s.difference is None else f"{s.difference:.2g}",
+                    s.detail,
+                )
+                for s in telling
+            ],
+        )
+    show.console.print(str(made), soft_wrap=True)

@@ -135,6 +135,9 @@ def _release(question: Question, tx: Transaction, identifier: str) -> Lines:
 def _run(question: Question, tx: Transaction, identifier: str) -> Lines:
     run = get_run(tx, identifier)
     yield f"run {run.name} ({run.kind}): {run.status}"
+    # Not the tag, which anyone may set.
+    for event in tx.events("run-reproduced", subject=identifier)[-1:]:
+        yield f"reproduced {event.at:%Y-%m-%d %H:%M}: {event.data['badge']}"
     for title, values in (
         ("parameters", params(tx, identifier)),
         ("metrics", metrics(tx, identifier)),

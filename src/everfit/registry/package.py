@@ -12,6 +12,7 @@ import pickle
 import platform
 import sys
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -40,8 +41,13 @@ class Manifest:
     versions: dict[str, str]
 
 
-def pack(fitted: FittedModel) -> bytes:
+def pack(fitted: FittedModel, *, tidy: Callable[[bytes], bytes] = bytes) -> bytes:
     """Return the model as one file.
+
+    Parameters
+    ----------
+    tidy
+        Returns the same pickle in such bytes that equal models have equal ones.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def pack(fitted: FittedModel) -> bytes:
         versions={name: importlib.metadata.version(name) for name in COMPARED},
     )
     try:
-        body = _pickled(fitted.estimator)
+        body = tidy(_pickled(fitted.estimator))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise Invalid(
             f"the {manifest.estimator} cannot be stored: {error}",

@@ -99,8 +99,9 @@ from everfit.tracking.service.models import (
     search_logged_models,
     set_model_tags,
 )
-from everfit.tracking.service.records import recorded_code, recorded_environment, run_record
+from everfit.tracking.service.records import kept_code, kept_environment, run_record
 from everfit.tracking.service.runs import (
+    LOGGED,
     create_run,
     delete_run,
     finish_run,
@@ -133,6 +134,7 @@ from everfit.tracking.service.traces import (
 __all__ = [
     "CONTEXT_TAG",
     "DEFAULT_EXPERIMENT",
+    "LOGGED",
     "NAME_TAG",
     "PARENT_TAG",
     "REPRODUCED_TAG",
@@ -210,6 +212,8 @@ __all__ = [
     "import_experiment",
     "import_logged_model",
     "import_run",
+    "kept_code",
+    "kept_environment",
     "link_traces",
     "list_runs",
     "locations",
@@ -232,8 +236,6 @@ __all__ = [
     "put_file",
     "query_runs",
     "record_provenance",
-    "recorded_code",
-    "recorded_environment",
     "rename_experiment",
     "resolve_run",
     "restore_code",

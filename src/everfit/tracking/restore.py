@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from everfit.errors import NotFound
-from everfit.tracking.capture import code_digest, code_files, run_git
+from everfit.tracking.capture import CODE_SUFFIXES, code_digest, code_files, run_git
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,11 @@ def restore_code(code: RecordedCode, folder: Path, *, project: Path) -> Path:
     root = _checked_out(code.commit, folder, project) or folder
     if code.archive:
         with zipfile.ZipFile(io.BytesIO(code.archive)) as archive:
-            names = set(archive.namelist())
+            names = {name for name in archive.namelist() if name.endswith(CODE_SUFFIXES)}
             for path in list(code_files(root)) if code.whole else []:
                 if path.relative_to(root).as_posix() not in names:
                     path.unlink()
-            archive.extractall(root)
+            archive.extractall(root, names)
     if code_digest(root) != code.digest:
         where = f"commit {code.commit[:12]} and " if code.commit else ""
         raise NotFound(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from everfit.training.plan import METRICS, load_pipeline
     from everfit.training.pool import StepPool
     from everfit.training.records import compare_runs
+    from everfit.training.reproduce import reproduce_run
+    from everfit.training.reproduction import TOLERANCE, Likeness, Reproduction, Verdict
     from everfit.training.rows import collect_history, hold_out
     from everfit.training.service import run_step, run_steps, spent
     from everfit.training.steps import (
@@ -38,6 +40,7 @@ __all__ = [
     "ALGORITHMS",
     "EXTRA_TIME",
     "METRICS",
+    "TOLERANCE",
     "Algorithm",
     "Call",
     "CandidateScore",
@@ -45,15 +48,18 @@ __all__ = [
     "Encoding",
     "Function",
     "Heartbeat",
+    "Likeness",
     "Parameter",
     "Pipeline",
     "Progress",
+    "Reproduction",
     "RunStep",
     "Spent",
     "StepPool",
     "StepResult",
     "TrainingRequest",
     "TrainingResult",
+    "Verdict",
     "check_candidates",
     "collect_history",
     "compare_runs",
@@ -62,6 +68,7 @@ __all__ = [
     "load_pipeline",
     "load_value",
     "quiet",
+    "reproduce_run",
     "result_of",
     "run_step",
     "run_steps",
@@ -89,6 +96,8 @@ _NAMES = {
     "plan": ("METRICS", "load_pipeline"),
     "pool": ("StepPool",),
     "records": ("compare_runs",),
+    "reproduce": ("reproduce_run",),
+    "reproduction": ("TOLERANCE", "Likeness", "Reproduction", "Verdict"),
     "rows": ("collect_history", "hold_out"),
     "service": ("run_step", "run_steps", "spent"),
     "steps": (

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,16 +16,7 @@ from everfit.data import Schema, Segregation, Source, Task, store_version
 from everfit.errors import Cancelled, EverfitError, LeaseLost, PolicyInvalid, Problem
 from everfit.kernel import Transaction, Workspace
 from everfit.measures.scores import better_is
-from everfit.registry import (
-    FOLDER,
-    PACKAGE,
-    ModelVersion,
-    Signature,
-    get_version,
-    read_manifest,
-    readable,
-    register,
-)
+from everfit.registry import Signature, get_version, register
 from everfit.tracking import (
     Run,
     RunStatus,
@@ -33,24 +25,25 @@ from everfit.tracking import (
     capture_code,
     experiment_named,
     finish_run,
-    log_artifact,
     log_metrics,
     log_params,
     record_provenance,
     start_run,
 )
+from everfit.training.attach import attach_artifact, attach_model
 from everfit.training.candidates import check_candidates
 from everfit.training.engine import execute, load_value, store_value
 from everfit.training.model import CandidateScore, TrainingRequest, TrainingResult
 from everfit.training.plan import METRICS, Plan, load_pipeline, located, trial_label
 from everfit.training.pool import StepPool
+from everfit.training.recipe import RECIPE, Recipe, Recorder
 from everfit.training.records import RESULT
 from everfit.training.search import Competitor, Search, Trial, competitor
+from everfit.training.service import record_recipe
 from everfit.training.steps import BLOB, Call, Heartbeat, Progress, StepResult, quiet
 
 KIND = "training"
 JSON = "application/json"
-BINARY = "application/octet-stream"
 Finish = Callable[[Transaction, TrainingResult], None]
 
 
@@ -93,7 +86,7 @@ def train(
         if run.status is RunStatus.FINISHED:
             return result_of(workspace, tx, request.model, run.id)
         log_params(tx, run_id, _asked(request))
-        record_provenance(tx, workspace.blobs, run_id, code)
+        kept = record_provenance(tx, workspace.blobs, run_id, code)
     with ending(workspace, run_id), contextlib.ExitStack() as stack:
         training = _Training(
             workspace=workspace,
@@ -103,6 +96,8 @@ def train(
             progress=progress,
             lease=lease,
             plan=planned(workspace, request, run_id),
+            kept=kept,
+            recorder=Recorder(request.base),
         )
         made = training.make(profile_maker)
         with workspace.transaction() as tx:
@@ -237,6 +232,8 @@ class _Training:
     progress: Progress
     lease: Heartbeat | None
     plan: Plan
+    kept: Mapping[str, str]
+    recorder: Recorder
     done: dict[str, StepResult] = field(default_factory=dict)
 
     def make(self, profile_maker: str | None) -> _Made:
@@ -271,7 +268,7 @@ class _Training:
         )
 
     def _execute(self, calls: Sequence[Call]) -> None:
-        self.done |= execute(
+        made = execute(
             self.workspace,
             self.run.id,
             calls,
@@ -279,6 +276,8 @@ class _Training:
             progress=self.progress,
             lease=self.lease,
         )
+        self.recorder.add(calls, made)
+        self.done |= made
 
     def _value(self, name: str) -> Any:
         return load_value(self.workspace, self.done[name].digest)
@@ -360,24 +359,14 @@ class _Training:
         log_params(tx, run, {"best": made.best.candidate, **best})
         log_metrics(tx, run, result.metrics)
         summary = {**msgspec.to_builtins(result), "version": version.number}
-        self._attach(tx, RESULT, blobs.put(msgspec.json.encode(summary)), JSON)
-        self._attach(tx, "columns.json", results["profiled"].digest, JSON)
-        self._attach_model(tx, version)
+        attach = partial(attach_artifact, tx, blobs, run)
+        attach(RESULT, digest=blobs.put(msgspec.json.encode(summary)), media=JSON)
+        recipe = Recipe(kept=self.kept, steps=tuple(self.recorder.steps))
+        attach(RECIPE, digest=record_recipe(tx, blobs, recipe), media=JSON)
+        attach("columns.json", digest=results["profiled"].digest, media=JSON)
+        attach_model(tx, blobs, run, version)
         finish_run(tx, run, RunStatus.FINISHED)
         return result
-
-    def _attach(self, tx: Transaction, name: str, digest: str, media: str) -> None:
-        size = len(self.workspace.blobs.get(digest))
-        log_artifact(tx, self.run.id, name, digest, bytes=size, media=media)
-
-    def _attach_model(self, tx: Transaction, version: ModelVersion) -> None:
-        """Lay down the model's files as MLflow's clients load them."""
-        package, blobs = version.require_package(), self.workspace.blobs
-        self._attach(tx, PACKAGE, package, BINARY)
-        self._attach(tx, f"{FOLDER}/{PACKAGE}", package, BINARY)
-        manifest = read_manifest(blobs.get(package))
-        for name, content in readable(manifest, run=self.run.id, at=tx.now).items():
-            self._attach(tx, f"{FOLDER}/{name}", blobs.put(content), "text/plain")
 
     def _spent(self) -> dict[str, float]:
         """Return what this run's own steps took; what other runs had made was free."""

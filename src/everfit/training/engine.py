@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import everfit
@@ -43,8 +44,11 @@ def execute(
     pool: StepPool,
     progress: Progress = quiet,
     lease: Heartbeat | None = None,
+    beside: Path | None = None,
 ) -> dict[str, StepResult]:
     """Run what is not cached of ``calls`` and return the result of each by name.
+
+    ``beside`` is a file of the project that the values may have classes of, where no call is.
 
     Raises
     ------
@@ -58,6 +62,8 @@ def execute(
     """
     check_calls(calls)
     sources = Sources()
+    if beside is not None:
+        sources.module(str(beside))
     recipes = _recipes(calls, sources)
     stored = {i.removeprefix(BLOB) for c in calls for i in c.inputs.values() if i.startswith(BLOB)}
     with workspace.reading() as tx:
@@ -102,6 +108,24 @@ def load_value(workspace: Workspace, digest: str) -> Any:
         kind = service.value_kinds(tx, [digest]).get(digest)
     value = _trusted(workspace, digest, kind)
     return codec.decode(value.kind, workspace.blobs.get(value.digest))
+
+
+def hand_over(source: Workspace, target: Workspace, digest: str) -> None:
+    """Give a value that one workspace stored to another, which can then be asked for it.
+
+    Raises
+    ------
+    NotFound, LedgerBroken, UntrustedModel
+        If it is not there any more, was changed, or was not stored by this installation.
+    """
+    with source.reading() as tx:
+        kind = service.value_kinds(tx, [digest]).get(digest)
+    value = _trusted(source, digest, kind)
+    content = source.blobs.get(digest)
+    target.blobs.put(content)
+    with target.transaction() as tx:
+        stored = StoredValue(digest=digest, kind=value.kind, bytes=len(content), created_at=tx.now)
+        service.record_values(tx, [stored])
 
 
 def _trusted(workspace: Workspace, digest: str, kind: str | None) -> Value:

@@ -33,6 +33,7 @@ from everfit.errors import DataInvalid, StepFailed
 from everfit.measures import scores
 from everfit.registry import FittedModel, infer_signature, pack
 from everfit.training.candidates import algorithm
+from everfit.training.codec import tidied
 from everfit.training.estimators import build
 from everfit.training.model import EXTRA_TIME
 
@@ -353,7 +354,7 @@ def tried(
 
 def packed(fitted: FittedModel) -> bytes:
     """Return the model as one file."""
-    return pack(fitted)
+    return pack(fitted, tidy=tidied)
 
 
 def signature(fitted: FittedModel) -> dict[str, Any]:

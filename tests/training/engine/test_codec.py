@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
-from everfit.training.codec import decode, encode, shareable
+from everfit.training.codec import decode, encode, shareable, tidied
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(
@@ -121,3 +122,41 @@ def test_estimators_come_back() -> None:
 )
 def test_only_what_nobody_can_change_is_shared(value: object, expected: bool) -> None:
     assert shareable(value) is expected
+
+
+def _anew(value: Any) -> Any:
+    """Return the value with every text in it an object of its own."""
+    if isinstance(value, str):
+        return value[:1] + value[1:]
+    if isinstance(value, dict):
+        return {_anew(name): _anew(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_anew(part) for part in value)
+    return value
+
+
+@given(values)
+def test_a_tidied_pickle_is_the_same_value_and_tidy(value: Any) -> None:
+    content = tidied(pickle.dumps(value, protocol=5))
+    assert _same(pickle.loads(content), value)
+    assert tidied(content) == content
+
+
+@given(st.lists(st.text(alphabet="ab", min_size=2)), st.data())
+def test_which_equal_texts_are_one_object_does_not_show(texts: list[str], data: Any) -> None:
+    # Tuples, so that this is no plain value that JSON holds.
+    value = [(text, {text: data.draw(st.sampled_from(texts))}) for text in texts]
+    first, second = encode((value, {})), encode((_anew(value), {}))
+    assert first == second
+
+
+def test_a_tidied_pickle_of_many_values_refers_to_each() -> None:
+    value = [f"text {number % 400}" for number in range(2_000)]
+    loop: list[Any] = [tuple(value), value]
+    loop.append(loop)
+    back = pickle.loads(tidied(pickle.dumps(loop, protocol=5)))
+    assert back[:2] == [tuple(value), value]
+    assert back[2] is back
+    model = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
+    again = pickle.loads(tidied(pickle.dumps(model, protocol=5)))
+    assert again.coef_.tolist() == model.coef_.tolist()

@@ -88,8 +88,10 @@ def artifacts(tx: Transaction, run_id: str) -> dict[str, Artifact]:
     return found
 
 
-def record_provenance(tx: Transaction, blobs: Blobs, run_id: str, code: CodeState) -> None:
-    """Record code and environment as artifacts of the run.
+def record_provenance(
+    tx: Transaction, blobs: Blobs, run_id: str, code: CodeState
+) -> dict[str, str]:
+    """Record code and environment as artifacts of the run; return their digests by name.
 
     Artifacts: ``environment.txt``, ``code.json``, ``code.patch`` where tracked files were changed,
     and ``code.zip`` with the code itself.
@@ -105,9 +107,10 @@ def record_provenance(tx: Transaction, blobs: Blobs, run_id: str, code: CodeStat
         files[CODE_PATCH] = (code.diff, "text/x-diff")
     if code.archive:
         files[CODE_ARCHIVE] = (code.archive, "application/zip")
+    digests = {name: blobs.put(content) for name, (content, _) in files.items()}
     for name, (content, media) in files.items():
-        digest = blobs.put(content)
-        log_artifact(tx, run_id, name, digest, bytes=len(content), media=media)
+        log_artifact(tx, run_id, name, digests[name], bytes=len(content), media=media)
+    return digests
 
 
 def check_path(path: str) -> None:

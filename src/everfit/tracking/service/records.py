@@ -9,7 +9,7 @@ from typing import Any
 from everfit.kernel import Blobs, Transaction
 from everfit.tracking.capture import archived_files
 from everfit.tracking.compare import Fact, RunRecord, Section, installed
-from everfit.tracking.model import NAME_TAG, Artifact, RunData
+from everfit.tracking.model import NAME_TAG, RunData
 from everfit.tracking.restore import RecordedCode
 from everfit.tracking.service.experiments import get_experiment
 from everfit.tracking.service.files import CODE, CODE_ARCHIVE, CODE_PATCH, ENVIRONMENT, artifacts
@@ -22,7 +22,7 @@ COMMIT_TAG = "mlflow.source.git.commit"
 def run_record(tx: Transaction, blobs: Blobs, run_id: str) -> RunRecord:
     """Return the facts of one run; raises NotFound where it, or what it kept, is not there."""
     data = get_run_data(tx, run_id)
-    kept = artifacts(tx, run_id)
+    kept = {name: artifact.digest for name, artifact in artifacts(tx, run_id).items()}
     code = _described(blobs, kept)
     archive = _content(blobs, kept, CODE_ARCHIVE)
     lock = _content(blobs, kept, ENVIRONMENT)
@@ -38,15 +38,14 @@ def run_record(tx: Transaction, blobs: Blobs, run_id: str) -> RunRecord:
     return RunRecord(run=data.run, facts=facts)
 
 
-def recorded_code(tx: Transaction, blobs: Blobs, run_id: str) -> RecordedCode | None:
-    """Return the code that a run was made with, or None where none was recorded.
+def kept_code(blobs: Blobs, kept: Mapping[str, str]) -> RecordedCode | None:
+    """Return the code that ``record_provenance`` recorded, from what it returned, if it did.
 
     Raises
     ------
     NotFound
-        If there is no such run, or what it kept is gone.
+        If it is not stored any more.
     """
-    kept = artifacts(tx, run_id)
     code = _described(blobs, kept)
     if not code:
         return None
@@ -58,20 +57,19 @@ def recorded_code(tx: Transaction, blobs: Blobs, run_id: str) -> RecordedCode | 
     )
 
 
-def recorded_environment(tx: Transaction, blobs: Blobs, run_id: str) -> str | None:
-    """Return the environment lock of a run, or None; raises NotFound."""
-    lock = _content(blobs, artifacts(tx, run_id), ENVIRONMENT)
-    return None if lock is None else lock.decode()
+def kept_environment(blobs: Blobs, kept: Mapping[str, str]) -> str:
+    """Return the environment lock that was recorded with it, or nothing; raises NotFound."""
+    return (_content(blobs, kept, ENVIRONMENT) or b"").decode()
 
 
-def _described(blobs: Blobs, kept: Mapping[str, Artifact]) -> dict[str, Any]:
+def _described(blobs: Blobs, kept: Mapping[str, str]) -> dict[str, Any]:
     content = _content(blobs, kept, CODE)
     found: dict[str, Any] = json.loads(content) if content else {}
     return found
 
 
-def _content(blobs: Blobs, kept: Mapping[str, Artifact], name: str) -> bytes | None:
-    return blobs.get(kept[name].digest) if name in kept else None
+def _content(blobs: Blobs, kept: Mapping[str, str], name: str) -> bytes | None:
+    return blobs.get(kept[name]) if name in kept else None
 
 
 def _of_run(tx: Transaction, data: RunData) -> dict[str, Fact]:
@@ -86,13 +84,11 @@ def _of_run(tx: Transaction, data: RunData) -> dict[str, Fact]:
     return {name: value for name, value in found.items() if value}
 
 
-def _of_code(
-    code: Mapping[str, Any], kept: Mapping[str, Artifact], data: RunData
-) -> dict[str, Fact]:
+def _of_code(code: Mapping[str, Any], kept: Mapping[str, str], data: RunData) -> dict[str, Fact]:
     found = {
         "commit": code.get("commit") or data.tags.get(COMMIT_TAG),
         "digest": code.get("digest"),
         "untracked": ", ".join(code.get("untracked", ())),
     }
-    found |= {name: kept[name].digest for name in (CODE_PATCH, CODE_ARCHIVE) if name in kept}
+    found |= {name: kept[name] for name in (CODE_PATCH, CODE_ARCHIVE) if name in kept}
     return {name: value for name, value in found.items() if value}
