@@ -89,6 +89,15 @@ def test_a_part_is_named_by_a_digest_that_is_here(site: Site, etag: str) -> None
     assert site.rows()["tracking_artifacts"] == []
 
 
+def test_a_query_that_is_no_text_is_refused(site: Site) -> None:
+    for path in (
+        "/get-artifact?run_id=%ff",
+        f"{API}/runs/get?run_id=%ed%a0%80",
+        f"{TREE}?path=%ff",
+    ):
+        assert site.ask("GET", path).code == "INVALID_PARAMETER_VALUE"
+
+
 def test_odd_but_harmless_names_are_kept(site: Site) -> None:
     names = [
         "a b+ü%.bin",

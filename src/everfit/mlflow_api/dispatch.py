@@ -152,6 +152,14 @@ def _quoted(body: bytes) -> bytes:
     )
 
 
+def query_values(query: str) -> list[tuple[str, str]]:
+    """Return the names and values of a query; raises Invalid for what is no UTF-8."""
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"the query is no text: {error}", hint="Send UTF-8, quoted.") from error
+
+
 def _request_type(handler: Handler) -> type[Any]:
     hints = get_type_hints(handler)
     kind: type[Any] = hints[handler.__code__.co_varnames[1]]
@@ -173,7 +181,7 @@ def _values(fields: Mapping[str, bool], request: Request) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise msgspec.ValidationError(f"expected an object, got {type(content).__name__}")
         values |= content
-    for name, value in parse_qsl(request.query, keep_blank_values=True):
+    for name, value in query_values(request.query):
         if fields.get(name):
             values.setdefault(name, []).append(value)
         else:

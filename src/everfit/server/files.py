@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import TypeVar
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import msgspec
 
@@ -21,7 +21,7 @@ from everfit.mlflow_api.artifacts import (
     part_credentials,
     target_of,
 )
-from everfit.mlflow_api.dispatch import Endpoint, Request
+from everfit.mlflow_api.dispatch import Endpoint, Request, query_values
 from everfit.server.asked import Answering, Asked
 from everfit.tracking import Artifact, artifact_folder, check_path, get_file, get_run, put_file
 from everfit.web import Reply, StreamedReply, body_chunks
@@ -46,7 +46,7 @@ async def upload(asked: Asked) -> Reply:
 
 async def upload_of_run(asked: Asked) -> Reply:
     """``POST …/upload-artifact?run_uuid=…&path=…``: keep the body as an artifact of a run."""
-    query = dict(parse_qsl(asked.query))
+    query = dict(query_values(asked.query))
     name, run_id = query.get("path", ""), query.get("run_uuid", "")
     check_path(name)
     digest, size = await stored(asked)
@@ -97,7 +97,7 @@ async def download(asked: Asked) -> StreamedReply:
 
 async def download_of_run(asked: Asked) -> StreamedReply:
     """``GET /get-artifact?run_id=…&path=…``: give an artifact of a run."""
-    query = dict(parse_qsl(asked.query))
+    query = dict(query_values(asked.query))
     run_id, name = query.get("run_id") or query.get("run_uuid", ""), query.get("path", "")
 
     def found(tx: Transaction) -> Artifact:
