@@ -133,7 +133,7 @@ def test_help_loads_no_heavy_library() -> None:
     assert done.stdout.strip().endswith("[]")
 
 
-@pytest.mark.parametrize("page", ["errors.md", "cli.md"])
+@pytest.mark.parametrize("page", ["errors.md", "cli.md", "mlflow.md"])
 def test_generated_pages_are_up_to_date(page: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "docs/generate.py", "--check", page],
