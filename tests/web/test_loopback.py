@@ -65,6 +65,17 @@ def test_any_other_name_is_refused(host: str) -> None:
     assert "localhost" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "http://127.0.0.1.evil.example", "null", "", "http://", "file://"],
+)
+def test_a_page_of_another_origin_may_not_even_ask(origin: str) -> None:
+    scope = call("127.0.0.1:5000")
+    refuse_foreign_host({"headers": [*scope["headers"], (b"origin", b"http://localhost:8080")]})
+    with pytest.raises(Refused, match="does not answer to pages"):
+        refuse_foreign_host({"headers": [*scope["headers"], (b"origin", origin.encode())]})
+
+
 def test_a_call_that_names_no_host_comes_from_no_browser() -> None:
     refuse_foreign_host(call())
 

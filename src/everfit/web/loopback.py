@@ -51,23 +51,32 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def refuse_foreign_host(scope: Scope) -> None:
-    """Return if the call names this machine by a loopback name, with any port.
+    """Return if the call names this machine by a loopback name, and no foreign page makes it.
 
     A page on the web can have its own name resolve to 127.0.0.1, and its script then reads and
     writes here as if it were ours (DNS rebinding); but it cannot change the name that the browser
     sends. A call without a Host header comes from no browser.
 
+    Nor is it let past if a page of another origin makes it: without reading any answer its script
+    could still write.
+
     Raises
     ------
     Refused
-        If its Host header is another name.
+        If its Host header is another name, or its Origin header another origin.
     """
     for name, value in scope["headers"]:
-        if name == b"host" and not _names_loopback(value.decode("latin-1")):
+        said = value.decode("latin-1")
+        if name == b"host" and not _names_loopback(said):
             raise Refused(
-                f"this server does not answer to the name {value.decode('latin-1')!r}",
+                f"this server does not answer to the name {said!r}",
                 hint="Use http://127.0.0.1 or http://localhost; a proxy in front of this server "
                 "must send one of them as Host.",
+            )
+        if name == b"origin" and not _names_loopback(said.partition("://")[2]):
+            raise Refused(
+                f"this server does not answer to pages of {said!r}",
+                hint="Open the page from this machine, or call from a program.",
             )
 
 
