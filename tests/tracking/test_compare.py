@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from everfit.errors import Invalid, NotFound
 from everfit.kernel import ManualClock, Transaction, Workspace
 from everfit.tracking import (
+    CONTEXT_TAG,
+    Dataset,
+    DatasetInput,
     MetricPoint,
     Run,
     RunData,
@@ -28,6 +31,7 @@ from everfit.tracking import (
     ensure_default,
     finish_run,
     log_artifact,
+    log_inputs,
     log_metrics,
     log_params,
     query_runs,
@@ -296,3 +300,21 @@ def test_a_run_that_a_client_logged_has_the_commit_that_it_told(any_workspace: W
     assert facts[Section.CODE] == {"commit": "a" * 40}
     assert facts[Section.RUN]["experiment"] == "Default"
     assert not facts[Section.ENVIRONMENT]
+
+
+def test_runs_are_told_apart_by_the_datasets_that_they_used(any_workspace: Workspace) -> None:
+    with any_workspace.transaction() as tx:
+        ensure_default(tx)
+        ids = [create_run(tx, "0", name="r").run.id for _ in range(2)]
+        for number, run_id in enumerate(ids):
+            used = [
+                DatasetInput(
+                    dataset=Dataset(name=name, digest=digest, source_type="file", source="{}"),
+                    tags={CONTEXT_TAG: "training"} if name == "bikes" else {},
+                )
+                for name, digest in (("bikes", f"d{number}"), ("holidays", "h"))
+            ]
+            log_inputs(tx, run_id, used)
+        compared = compare([run_record(tx, any_workspace.blobs, run_id) for run_id in ids])
+    data = {row.name: row.values for row in compared.rows if row.section is Section.DATA}
+    assert data == {"bikes (training)": ("d0", "d1"), "holidays": ("h", "h")}

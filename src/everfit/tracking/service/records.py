@@ -9,7 +9,7 @@ from typing import Any
 from everfit.kernel import Blobs, Transaction
 from everfit.tracking.capture import archived_files
 from everfit.tracking.compare import Fact, RunRecord, Section, installed
-from everfit.tracking.model import NAME_TAG, RunData
+from everfit.tracking.model import CONTEXT_TAG, NAME_TAG, RunData
 from everfit.tracking.restore import RecordedCode
 from everfit.tracking.service.experiments import get_experiment
 from everfit.tracking.service.files import CODE, CODE_ARCHIVE, CODE_PATCH, ENVIRONMENT, artifacts
@@ -31,6 +31,7 @@ def run_record(tx: Transaction, blobs: Blobs, run_id: str) -> RunRecord:
         Section.PARAMS: data.params,
         Section.METRICS: {point.key: point.value for point in data.metrics},
         Section.TAGS: {key: text for key, text in data.tags.items() if key != NAME_TAG},
+        Section.DATA: _of_data(data),
         Section.CODE: _of_code(code, kept, data),
         Section.FILES: archived_files(archive) if archive and code.get("whole") else {},
         Section.ENVIRONMENT: installed(lock.decode()) if lock else {},
@@ -82,6 +83,16 @@ def _of_run(tx: Transaction, data: RunData) -> dict[str, Fact]:
         "error": run.error,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _of_data(data: RunData) -> dict[str, Fact]:
+    """Return the digests of the datasets that the run used, by name and by what for."""
+    found: dict[str, list[str]] = {}
+    for used in data.datasets:
+        context = used.tags.get(CONTEXT_TAG)
+        name = f"{used.dataset.name} ({context})" if context else used.dataset.name
+        found.setdefault(name, []).append(used.dataset.digest)
+    return {name: ", ".join(sorted(digests)) for name, digests in found.items()}
 
 
 def _of_code(code: Mapping[str, Any], kept: Mapping[str, str], data: RunData) -> dict[str, Fact]:
