@@ -16,7 +16,6 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from tests.mlflow_api.conftest import pointed_at
 
 from everfit.automation import Loop, open_project, standing, start_retraining
 from everfit.deployment import serving_plan
@@ -79,10 +78,12 @@ def bench(tmp_path: Path, shared: Path) -> Iterator[Bench]:
     rentals.write_csv(tmp_path / "bike.csv")
     (tmp_path / "everfit.yaml").write_text(POLICY)
     project = open_project(tmp_path)
+    before = mlflow.get_tracking_uri()
     with StepPool(project.workspace, 1) as pool, BackgroundControlPlane(project.workspace) as plane:
-        for _ in pointed_at(plane.url):
-            rows = pd.read_csv(tmp_path / "bike.csv")
-            yield Bench(folder=tmp_path, loop=Loop(project, pool), rows=rows)
+        mlflow.set_tracking_uri(plane.url)
+        rows = pd.read_csv(tmp_path / "bike.csv")
+        yield Bench(folder=tmp_path, loop=Loop(project, pool), rows=rows)
+        mlflow.set_tracking_uri(before)
     project.workspace.close()
 
 
