@@ -202,14 +202,6 @@ def spread(count: int, most: int) -> list[int]:
     return [round(place * (count - 1) / (most - 1)) for place in range(most)]
 
 
-def points_at_steps(
-    tx: Transaction, run_id: str, key: str, steps: Sequence[int], *, limit: int
-) -> list[MetricPoint]:
-    """Return the points of these steps, by step, time and value; raises NotFound."""
-    series = history.get_series(tx, number_of(tx, run_id), key)
-    return [] if series is None else history.points_at_steps(tx, series, steps, limit=limit)
-
-
 def _is_sound(point: MetricPoint) -> bool:
     key, value, step, at_us = point
     return (

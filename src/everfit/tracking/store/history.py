@@ -49,15 +49,6 @@ def points_by_time(
     return _points(series.key, tx.execute(query, tuple(values)))
 
 
-def points_at_steps(
-    tx: Transaction, series: SeriesRow, steps: Sequence[int], *, limit: int
-) -> list[MetricPoint]:
-    """Return the points of these steps, by step, time and value."""
-    marks = ", ".join("?" * len(steps))
-    query = f"{_POINT} AND step IN ({marks}) ORDER BY step, at, value, missing LIMIT ?"
-    return _points(series.key, tx.execute(query, (series.number, *steps, limit)))
-
-
 def count_points(tx: Transaction, series: SeriesRow, first: int | None, last: int | None) -> int:
     """Return how many points lie from step ``first`` to step ``last``."""
     where, values = _between(series, first, last)
@@ -95,12 +86,6 @@ def sampled_points(
         before = rank
         found += _points(series.key, [row])
     return found
-
-
-def greatest_step(tx: Transaction, series: SeriesRow) -> int:
-    """Return the greatest step of a series."""
-    query = "SELECT max(step) FROM tracking_points WHERE series = ?"
-    return int(tx.execute(query, (series.number,)).scalar())
 
 
 def _between(series: SeriesRow, first: int | None, last: int | None) -> tuple[str, list[int]]:
