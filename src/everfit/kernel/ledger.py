@@ -15,16 +15,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from everfit.kernel.clock import as_utc
 from everfit.kernel.database import (
-    EPOCH,
-    MICROSECOND,
     Json,
     Moment,
     canonical_json,
     insert_if_absent,
     locked_rows,
     metadata,
+    microseconds,
 )
 
 GENESIS = "0" * 64
@@ -116,7 +114,7 @@ def append(
     row: dict[str, Any] = {
         "project": project,
         "number": head.number + 1,
-        "at": (as_utc(at) - EPOCH) // MICROSECOND,
+        "at": microseconds(at),
         "kind": kind,
         "subject": subject,
         "actor": actor,
