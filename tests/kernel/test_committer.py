@@ -309,3 +309,86 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(any_workspace: 
     with pytest.raises(EverfitError, match="stopping"):
         committer.submit(write("late"))
     committer.close()
+
+
+def test_brief_works_are_done_at_once_each_by_itself(workspace: Workspace) -> None:
+    def breaks(tx: Transaction) -> object:
+        write("lost")(tx)
+        raise ValueError("no")
+
+    with Committer(workspace) as committer:
+        first, broken, second = committer.attempt([write("first"), breaks, write("second")])
+        # Nobody waits for the thread: what is returned is on disk.
+        assert written(workspace) == ["first", "second"]
+    assert (first.result, first.error, second.result) == (1, None, 2)
+    assert isinstance(broken.error, ValueError)
+
+
+def test_brief_works_never_wait_for_a_writer(workspace: Workspace) -> None:
+    with Committer(workspace) as committer:
+        with workspace.transaction() as tx:
+            write("other")(tx)
+            began = time.monotonic()
+            assert not committer.attempt([write("brief")])
+            assert time.monotonic() - began < 1
+        with gathering(committer):
+            assert not committer.attempt([write("brief")])
+        assert committer.submit(write("submitted")).result(10)
+    assert written(workspace) == ["other", "submitted"]
+    assert not committer.attempt([write("closed")])
+
+
+def test_brief_works_come_back_once_the_writer_is_gone(workspace: Workspace) -> None:
+    with Committer(workspace) as committer:
+        with workspace.transaction():
+            assert not committer.attempt([write("brief")])
+        deadline = time.monotonic() + 10
+        while not committer.attempt([write("brief")]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert written(workspace) == ["brief"]
+
+
+def test_brief_works_leave_a_slow_disk_to_the_thread(workspace: Workspace) -> None:
+    def slow(tx: Transaction) -> object:
+        time.sleep(0.01)
+        return write("slow")(tx)
+
+    with Committer(workspace) as committer:
+        taken = [len(committer.attempt([slow])) for _ in range(3)]
+    assert taken == [1, 1, 0]
+
+
+def test_a_brief_transaction_is_short_and_leaves_the_rest(workspace: Workspace) -> None:
+    def slow(tx: Transaction) -> object:
+        time.sleep(0.03)
+        return write("slow")(tx)
+
+    with Committer(workspace) as committer:
+        done = committer.attempt([slow, write("left")])
+    assert [outcome.result for outcome in done] == [1]
+    assert written(workspace) == ["slow"]
+
+
+@pytest.mark.parametrize("any_workspace", ["postgres"], indirect=True)
+def test_a_database_behind_a_network_is_left_to_the_thread(any_workspace: Workspace) -> None:
+    with Committer(any_workspace) as committer:
+        assert not committer.attempt([write("brief")])
+
+
+def test_a_brief_transaction_that_fails_fails_every_work_of_it(workspace: Workspace) -> None:
+    with workspace.transaction() as tx:
+        tx.connection.exec_driver_sql("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+        tx.connection.exec_driver_sql(
+            "CREATE TABLE orphans (parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED)"
+        )
+
+    def orphan(tx: Transaction) -> object:
+        return tx.connection.exec_driver_sql("INSERT INTO orphans VALUES (7)").rowcount
+
+    with Committer(workspace) as committer:
+        outcomes = committer.attempt([write("first"), orphan])
+        assert all(outcome.error is not None for outcome in outcomes)
+        # The next ones are not held up by it.
+        assert [outcome.error for outcome in committer.attempt([write("next")])] == [None]
+    assert written(workspace) == ["next"]

@@ -2,7 +2,7 @@
 
 from everfit.kernel.blobs import BlobReader, Blobs, BlobWriter, LocalBlobs
 from everfit.kernel.clock import Clock, ManualClock, SystemClock, as_utc
-from everfit.kernel.committer import Committer
+from everfit.kernel.committer import Committer, Outcome
 from everfit.kernel.database import (
     Json,
     Moment,
@@ -54,6 +54,7 @@ __all__ = [
     "LocalBlobs",
     "ManualClock",
     "Moment",
+    "Outcome",
     "Position",
     "Schedule",
     "Settings",

@@ -76,14 +76,17 @@ class Request:
 
 
 class Endpoint:
-    """A handler with the type of its request, and whether it writes."""
+    """A handler with the type of its request, whether it writes, and if so only briefly."""
 
-    __slots__ = ("_decoder", "_fields", "handler", "request", "writes")
+    __slots__ = ("_decoder", "_fields", "brief", "handler", "request", "writes")
 
-    def __init__(self, handler: Handler, request: type[Any], *, writes: bool) -> None:
+    def __init__(
+        self, handler: Handler, request: type[Any], *, writes: bool, brief: bool = False
+    ) -> None:
         self.handler = handler
         self.request = request
         self.writes = writes
+        self.brief = brief
         self._decoder = msgspec.json.Decoder(request, strict=False)
         self._fields: dict[str, bool] | None = None
 
@@ -143,6 +146,11 @@ def read(handler: Handler) -> Endpoint:
 def write(handler: Handler) -> Endpoint:
     """Return the endpoint of a handler that writes."""
     return Endpoint(handler, _request_type(handler), writes=True)
+
+
+def brief(handler: Handler) -> Endpoint:
+    """Return the endpoint of a handler that writes a few rows: a matter of a moment."""
+    return Endpoint(handler, _request_type(handler), writes=True, brief=True)
 
 
 def _quoted(body: bytes) -> bytes:

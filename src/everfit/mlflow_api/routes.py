@@ -19,7 +19,7 @@ from everfit.mlflow_api import (
     traces,
     versions,
 )
-from everfit.mlflow_api.dispatch import Endpoint, read, write
+from everfit.mlflow_api.dispatch import Endpoint, brief, read, write
 
 # The release of MLflow whose calls these are.
 PROTOCOL_VERSION = "3.17.2"
@@ -61,10 +61,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/runs/update", write(runs.update)),
     Route("POST", "/runs/delete", write(runs.delete)),
     Route("POST", "/runs/restore", write(runs.restore)),
-    Route("POST", "/runs/log-metric", write(logged.log_metric)),
-    Route("POST", "/runs/log-parameter", write(logged.log_param)),
+    Route("POST", "/runs/log-metric", brief(logged.log_metric)),
+    Route("POST", "/runs/log-parameter", brief(logged.log_param)),
     Route("POST", "/runs/log-batch", write(logged.log_batch)),
-    Route("POST", "/runs/set-tag", write(logged.set_tag)),
+    Route("POST", "/runs/set-tag", brief(logged.set_tag)),
     Route("POST", "/runs/delete-tag", write(logged.delete_tag_of_run)),
     Route("GET", "/metrics/get-history", read(logged.get_history)),
     Route("GET", "/metrics/get-history-bulk", read(logged.get_bulk)),

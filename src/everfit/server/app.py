@@ -18,6 +18,7 @@ from everfit.errors import EverfitError, Overloaded, TooLarge
 from everfit.kernel import Committer, Transaction, Workspace
 from everfit.mlflow_api import ROUTES, Api, Call, Endpoint, Request, no_endpoint, refusal
 from everfit.server.asked import Answering, Asked
+from everfit.server.brief import BriefWrites
 from everfit.server.files import FILES
 from everfit.server.health import HEALTH
 from everfit.server.journals import JOURNALS
@@ -54,6 +55,7 @@ class ControlPlane:
         self.api = Api(blobs=workspace.blobs)
         self.most_body_bytes = workspace.settings.max_body_bytes
         self.reading = 0
+        self._brief = BriefWrites(committer)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="read")
         table: dict[str, dict[str, Endpoint | Answering]] = {}
         for route in ROUTES:
@@ -79,6 +81,16 @@ class ControlPlane:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Return what ``work`` gives once it is on disk, with all that is written at once."""
         return await asyncio.wrap_future(self.committer.submit(work))
+
+    async def write_briefly(self, work: Callable[[Transaction], T]) -> T:
+        """Return what ``work``, a matter of a moment, gives once it is on disk."""
+        outcome = await self._brief.done(work)
+        if outcome is None:
+            return await self.write(work)
+        if outcome.error is not None:
+            raise outcome.error
+        result: T = outcome.result
+        return result
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Return what ``work`` reads, on a thread."""
@@ -139,6 +151,8 @@ class ControlPlane:
         def work(tx: Transaction) -> bytes:
             return msgspec.json.encode(endpoint.handler(Call(tx=tx, api=self.api), message))
 
+        if endpoint.brief:
+            return Reply(status=200, body=await self.write_briefly(work))
         if endpoint.writes:
             return Reply(status=200, body=await self.write(work))
         return Reply(status=200, body=await self.read(work))

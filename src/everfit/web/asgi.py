@@ -111,19 +111,13 @@ async def body_chunks(scope: Scope, receive: Receive, *, most: int) -> AsyncGene
     Disconnected
         If the caller went away before its end.
     """
-    announced = dict(scope["headers"]).get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > most:
-        raise _too_large(int(announced), most)
+    _refuse_announced(scope, most)
     size = 0
     more = True
     while more:
         message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        chunk: bytes = message.get("body", b"")
+        chunk = _chunk(message, size, most)
         size += len(chunk)
-        if size > most:
-            raise _too_large(size, most)
         if chunk:
             yield chunk
         more = message.get("more_body", False)
@@ -131,7 +125,34 @@ async def body_chunks(scope: Scope, receive: Receive, *, most: int) -> AsyncGene
 
 async def read_body(scope: Scope, receive: Receive, *, most: int) -> bytes:
     """Return the whole body of the request; raises as ``body_chunks`` does."""
-    return b"".join([chunk async for chunk in body_chunks(scope, receive, most=most)])
+    _refuse_announced(scope, most)
+    message = await receive()
+    body = _chunk(message, 0, most)
+    if not message.get("more_body", False):
+        return body
+    chunks = [body]
+    size = len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        chunks.append(_chunk(message, size, most))
+        size += len(chunks[-1])
+    return b"".join(chunks)
+
+
+def _refuse_announced(scope: Scope, most: int) -> None:
+    announced = dict(scope["headers"]).get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > most:
+        raise _too_large(int(announced), most)
+
+
+def _chunk(message: MutableMapping[str, Any], size: int, most: int) -> bytes:
+    """Return what a message brings of a body of which ``size`` bytes are there already."""
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    chunk: bytes = message.get("body", b"")
+    if size + len(chunk) > most:
+        raise _too_large(size + len(chunk), most)
+    return chunk
 
 
 def _too_large(size: int, most: int) -> TooLarge:

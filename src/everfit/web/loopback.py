@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import re
 import socket
@@ -80,6 +81,7 @@ def refuse_foreign_host(scope: Scope) -> None:
             )
 
 
+@functools.lru_cache(maxsize=256)
 def _names_loopback(host: str) -> bool:
     found = HOST.fullmatch(host)
     if found is None:
