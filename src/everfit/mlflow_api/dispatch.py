@@ -131,7 +131,9 @@ class Endpoint:
     def _refuse_nul(self, request: Request) -> None:
         """Refuse a text with the character NUL: not every database can keep it."""
         in_path = "%00" in request.query or any("\0" in v for v in request.path_values.values())
-        if in_path or (b"\\u0000" in request.body and _NUL.search(request.body)):
+        # Few bodies have a backslash, and one byte is found ten times as fast as six.
+        in_body = b"\\" in request.body and b"\\u0000" in request.body
+        if in_path or (in_body and _NUL.search(request.body)):
             raise Invalid(
                 f"the request of {self.handler.__name__} has the character NUL in a text",
                 hint="Leave it out, or log the text as an artifact.",

@@ -17,7 +17,7 @@ from everfit.mlflow_api.values import (
     metric,
     page_place,
     page_token,
-    point,
+    points,
     tag_values,
 )
 from everfit.mlflow_api.wire import Message, Metric, Nothing, Tag
@@ -184,7 +184,7 @@ def _without_config(flavor: Any) -> Any:
 def _log_metrics(call: Call, run_id: str, metrics: Sequence[Metric]) -> None:
     of_models = [measured(one) for one in metrics if one.model_id]
     plain = metrics if not of_models else [one for one in metrics if not one.model_id]
-    log_points(call.tx, run_id, [point(one) for one in plain])
+    log_points(call.tx, run_id, points(plain))
     if of_models:
         log_model_points(call.tx, run_id, of_models)
 

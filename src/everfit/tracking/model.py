@@ -375,11 +375,10 @@ def model_folder(model: LoggedModel) -> str:
     return f"{model.experiment}/models/{model.id}/artifacts"
 
 
-def later(one: MetricPoint, other: MetricPoint) -> bool:
-    """Return whether ``one`` counts as later: by step, then time, then value (NaN as 0)."""
-    return _order(one) > _order(other)
+def recency(point: MetricPoint) -> tuple[int, int, float]:
+    """Return what the latest point of a metric has most of: step, then time, then value.
 
-
-def _order(point: MetricPoint) -> tuple[int, int, float]:
+    NaN counts as 0.
+    """
     # NaN is the only value that differs from itself.
     return point.step, point.at_us, point.value if point.value == point.value else 0.0

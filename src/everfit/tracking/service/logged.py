@@ -72,9 +72,8 @@ def log_points(tx: Transaction, run_id: str, points: Sequence[MetricPoint]) -> N
     NotFound, Invalid
         If there is no such run, it is deleted, or a name, value, step or time cannot be kept.
     """
-    wrong = [point for point in points if not _is_sound(point)]
-    if wrong:
-        problems = [problem for point in wrong for problem in _problems(point)]
+    if points and not _all_sound(points):
+        problems = [problem for point in points for problem in _problems(point)]
         raise Invalid.of(f"metrics of run {run_id}", problems, hint="Nothing was logged.")
     number = active_number(tx, run_id)
     if points:
@@ -202,19 +201,19 @@ def spread(count: int, most: int) -> list[int]:
     return [round(place * (count - 1) / (most - 1)) for place in range(most)]
 
 
-def _is_sound(point: MetricPoint) -> bool:
-    key, value, step, at_us = point
+def _all_sound(points: Sequence[MetricPoint]) -> bool:
+    keys, values, steps, times = zip(*points, strict=True)
     return (
-        (type(value) is float or _is_number(value))
-        and -MOST_INT64 <= step <= MOST_INT64
-        and 0 <= at_us <= MOST_INT64
-        and wrong_key(key) is None
+        all(kind is float or _is_number(kind) for kind in set(map(type, values)))
+        and -MOST_INT64 <= min(steps) <= max(steps) <= MOST_INT64
+        and 0 <= min(times) <= max(times) <= MOST_INT64
+        and all(wrong_key(key) is None for key in set(keys))
     )
 
 
-def _is_number(value: object) -> bool:
+def _is_number(kind: type[object]) -> bool:
     # NumPy's scalars are numbers too, but only its float64 is a `float`.
-    return not isinstance(value, str | bytes) and hasattr(value, "__float__")
+    return not issubclass(kind, str | bytes) and hasattr(kind, "__float__")
 
 
 def _problems(point: MetricPoint) -> list[Problem]:
@@ -224,7 +223,7 @@ def _problems(point: MetricPoint) -> list[Problem]:
     if remedy:
         problems.append(Problem(path="metric", found=shown(key), remedy=remedy))
     path = f"metric {shown(key)}"
-    if not _is_number(value):
+    if not _is_number(type(value)):
         problems.append(Problem(path=path, found=repr(value), remedy="log a number"))
     if not -MOST_INT64 <= step <= MOST_INT64:
         problems.append(Problem(path=f"{path} step", found=str(step), remedy="use 64 bits"))
