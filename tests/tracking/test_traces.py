@@ -16,12 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everfit.errors import Conflict, Invalid, NotFound
+from everfit.filters import Comparison, Entity, Order, condition
 from everfit.kernel import Transaction, Workspace
 from everfit.tracking import (
     SOURCE_RUN,
-    Comparison,
-    Entity,
-    Order,
     Trace,
     TraceSearch,
     TraceState,
@@ -45,7 +43,6 @@ from everfit.tracking import (
 )
 from everfit.tracking.rules import check_trace_ids
 from everfit.tracking.store import trace_search
-from everfit.tracking.store.conditions import condition
 from everfit.tracking.tables import trace_metadata, trace_tags
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

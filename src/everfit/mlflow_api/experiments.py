@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from everfit.errors import NotFound
+from everfit.filters import EXPERIMENTS, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.values import (
     limit_of,
@@ -27,7 +28,6 @@ from everfit.tracking import (
     search_experiments,
     set_experiment_tags,
 )
-from everfit.tracking.filters import EXPERIMENTS, parse_filter, parse_order
 
 MOST_RESULTS = 50_000
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from everfit.errors import Invalid
+from everfit.filters import LOGGED_MODELS, order_field, parse_filter
 from everfit.mlflow_api import wire
 from everfit.mlflow_api.artifacts import entries
 from everfit.mlflow_api.dispatch import Call
@@ -39,7 +40,6 @@ from everfit.tracking import (
     search_logged_models,
     set_model_tags,
 )
-from everfit.tracking.filters import LOGGED_MODELS, order_field, parse_filter
 
 MOST_RESULTS = 50_000
 MOST_EXPERIMENTS = 10_000

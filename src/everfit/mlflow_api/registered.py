@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from everfit.errors import Refused
+from everfit.filters import MODELS, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.values import (
     limit_of,
@@ -29,7 +30,6 @@ from everfit.registry import (
     update_model,
     versions_by_stage,
 )
-from everfit.tracking.filters import MODELS, parse_filter, parse_order
 
 MOST_RESULTS = 1_000
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from everfit.errors import Invalid
+from everfit.filters import RUNS, parse_filter, parse_order
 from everfit.mlflow_api import wire
 from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.values import (
@@ -37,7 +38,6 @@ from everfit.tracking import (
     search_runs,
     update_run,
 )
-from everfit.tracking.filters import RUNS, parse_filter, parse_order
 
 MOST_RESULTS = 50_000
 MOST_EXPERIMENTS = 10_000

@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 
 from everfit.errors import Invalid
+from everfit.filters import TRACES, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.values import limit_of, milliseconds, moment, offset_of, page_token
 from everfit.mlflow_api.wire import Message, Nothing
@@ -33,7 +34,6 @@ from everfit.tracking import (
     set_trace_tag,
     trace_folder,
 )
-from everfit.tracking.filters import TRACES, parse_filter, parse_order
 
 MOST_RESULTS = 500
 MOST_EXPERIMENTS = 10_000

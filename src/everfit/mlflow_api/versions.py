@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everfit.deployment import serving_plan
 from everfit.errors import Invalid, Refused
+from everfit.filters import VERSIONS, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.sources import found_source, own_folder
 from everfit.mlflow_api.values import (
@@ -29,7 +30,6 @@ from everfit.registry import (
     update_version,
 )
 from everfit.registry import ModelVersion as Stored
-from everfit.tracking.filters import VERSIONS, parse_filter, parse_order
 
 MOST_RESULTS = 200_000
 LARGEST = 2**31

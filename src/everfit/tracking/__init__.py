@@ -3,7 +3,6 @@
 from everfit.tracking.capture import CodeState, capture_code, environment_lock
 from everfit.tracking.columns import REPRODUCED_TAG
 from everfit.tracking.compare import Fact, Row, RunComparison, RunRecord, Section
-from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import (
     CONTEXT_TAG,
     DEFAULT_EXPERIMENT,
@@ -140,12 +139,10 @@ __all__ = [
     "SOURCE_RUN",
     "Artifact",
     "CodeState",
-    "Comparison",
     "Dataset",
     "DatasetChoice",
     "DatasetInput",
     "DatasetSummary",
-    "Entity",
     "Experiment",
     "ExperimentSearch",
     "Fact",
@@ -157,7 +154,6 @@ __all__ = [
     "ModelPoint",
     "ModelSearch",
     "ModelStatus",
-    "Order",
     "RecordedCode",
     "Row",
     "Run",

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from everfit.errors import Conflict, Invalid
-from everfit.tracking.filters import Comparison, Order
+from everfit.filters import Comparison, Order
 
 Scalar = str | int | float | bool | None
 """A parameter's value: what JSON writes without brackets."""
@@ -217,7 +217,7 @@ class RunSearch:
 class RunQuery:
     """Which runs a person asks for, in writing; ``experiments`` are names, none for all of them.
 
-    ``filter`` and ``order_by`` are written as `everfit.tracking.filters` says; ``deleted`` asks
+    ``filter`` and ``order_by`` are written as `everfit.filters` says; ``deleted`` asks
     for deleted runs too.
     """
 

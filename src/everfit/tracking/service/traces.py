@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from everfit.errors import Conflict, Invalid, NotFound, Problem
+from everfit.filters import Comparison, Entity
 from everfit.kernel import Transaction
-from everfit.tracking.filters import Comparison, Entity
 from everfit.tracking.model import Trace, TraceSearch, TraceState, trace_folder
 from everfit.tracking.rules import (
     TRACE_TEXT_LENGTH,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from everfit.errors import Invalid
+from everfit.filters.model import Comparison
 from everfit.kernel import matches
-from everfit.tracking.filters import Comparison
 
 # Indexes hold so many characters of a text.
 INDEXED = 200
