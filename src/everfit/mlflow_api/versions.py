@@ -16,8 +16,9 @@ from everfit.mlflow_api.values import (
     tag_values,
 )
 from everfit.mlflow_api.wire import Message, Nothing, Tag
+from everfit.packages import FOLDER
+from everfit.registry import ModelVersion as Stored
 from everfit.registry import (
-    FOLDER,
     RegisteredModel,
     create_version,
     delete_version,
@@ -29,7 +30,6 @@ from everfit.registry import (
     transition_stage,
     update_version,
 )
-from everfit.registry import ModelVersion as Stored
 
 MOST_RESULTS = 200_000
 LARGEST = 2**31

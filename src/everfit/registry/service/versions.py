@@ -8,7 +8,8 @@ from dataclasses import replace
 from everfit.errors import Invalid, NotFound
 from everfit.filters import Comparison, Order
 from everfit.kernel import Transaction
-from everfit.registry.model import ModelVersion, Origin, Signature, Stage, noted
+from everfit.packages import Signature
+from everfit.registry.model import ModelVersion, Origin, Stage, noted
 from everfit.registry.names import check_any_name, check_notes
 from everfit.registry.service.models import check_page, hold_known, no_model
 from everfit.registry.store import models, search
