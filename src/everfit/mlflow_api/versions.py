@@ -6,12 +6,10 @@ from everfit.deployment import serving_plan
 from everfit.errors import Invalid, Refused
 from everfit.filters import VERSIONS, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
+from everfit.mlflow_api.pages import Query, page_of
 from everfit.mlflow_api.sources import found_source, own_folder
 from everfit.mlflow_api.values import (
-    limit_of,
     milliseconds,
-    offset_of,
-    page_token,
     tag_list,
     tag_values,
 )
@@ -106,15 +104,6 @@ class DeleteTag(Message):
     name: str
     version: str
     key: str
-
-
-class Search(Message):
-    """Ask for versions that fit a filter."""
-
-    filter: str | None = None
-    max_results: int | None = None
-    order_by: list[str] = []
-    page_token: str | None = None
 
 
 def version_number(text: str) -> int:
@@ -236,21 +225,16 @@ def download_uri(call: Call, request: Named) -> dict[str, str]:
     return {"artifact_uri": call.api.rendered(stored.location or "")}
 
 
-def search(call: Call, request: Search) -> dict[str, object]:
+def search(call: Call, request: Query) -> dict[str, object]:
     """Return the versions that fit, page by page."""
-    limit = limit_of(request.max_results, default=10_000, most=MOST_RESULTS)
-    offset = offset_of(request.page_token)
+    page = page_of(request.max_results, request.page_token, default=10_000, most=MOST_RESULTS)
     found = search_versions(
         call.tx,
         where=parse_filter(request.filter, VERSIONS),
         order=parse_order(request.order_by, VERSIONS),
-        limit=limit + 1,
-        offset=offset,
+        limit=page.limit + 1,
+        offset=page.offset,
     )
     models = {name: get_model(call.tx, name) for name in {one.model for one in found}}
-    answer: dict[str, object] = {
-        "model_versions": [version_message(call, one, models[one.model]) for one in found[:limit]]
-    }
-    if len(found) > limit:
-        answer["next_page_token"] = page_token(offset=offset + limit)
-    return answer
+    messages = [version_message(call, one, models[one.model]) for one in found[: page.limit]]
+    return {"model_versions": messages, **page.following(more=len(found) > page.limit)}
