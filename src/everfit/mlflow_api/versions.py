@@ -131,12 +131,17 @@ def version_message(call: Call, stored: Stored, model: RegisteredModel) -> Model
         user_id=stored.author or "",
         description=stored.description or "",
         run_id=stored.run or "",
-        status_message=stored.status_message or "",
+        status_message=stored.status_message or _lacking(stored),
         run_link=stored.run_link or "",
         model_id=stored.logged_model,
         tags=tag_list(stored.tags),
         aliases=sorted(name for name, at in model.aliases.items() if at == stored.number),
     )
+
+
+def _lacking(stored: Stored) -> str:
+    """Return why clients alone can load a version; nothing where Everfit can, too."""
+    return f"Everfit cannot load it: {stored.unpackaged}" if stored.unpackaged else ""
 
 
 def _source(stored: Stored) -> str:
