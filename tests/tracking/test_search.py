@@ -37,8 +37,8 @@ from everfit.tracking import (
     set_tags,
     update_run,
 )
+from everfit.tracking.conditions import condition
 from everfit.tracking.filters import MAX_CLAUSES, MAX_ORDERS, RUNS, parse_filter, parse_order
-from everfit.tracking.store.conditions import condition
 
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {
     "=": op.eq,

@@ -18,11 +18,10 @@ from everfit.errors import Invalid
 from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.values import limit_of, milliseconds, moment, offset_of, page_token
 from everfit.mlflow_api.wire import Message, Nothing
-from everfit.tracking import (
+from everfit.tracing import (
     Trace,
     TraceSearch,
     TraceState,
-    artifact_locations,
     delete_trace_tag,
     delete_traces,
     get_trace,
@@ -33,6 +32,7 @@ from everfit.tracking import (
     set_trace_tag,
     trace_folder,
 )
+from everfit.tracking import artifact_locations
 from everfit.tracking.filters import TRACES, parse_filter, parse_order
 
 MOST_RESULTS = 500

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from everfit.kernel import Transaction
+from everfit.tracking.conditions import Condition, condition, within_times
 from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import ExperimentSearch
-from everfit.tracking.store.conditions import Condition, condition, within_times
 
 _ATTRIBUTES = {
     "name": "e.name",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from everfit.kernel import Transaction
+from everfit.tracking.conditions import Condition, condition, within_times
 from everfit.tracking.filters import Comparison, Entity, Value
 from everfit.tracking.model import DatasetChoice, ModelOrder, ModelSearch, ModelStatus, Stage
-from everfit.tracking.store.conditions import Condition, condition, within_times
 from everfit.tracking.store.models import PARAMS, TAGS
 
 _ATTRIBUTES = {

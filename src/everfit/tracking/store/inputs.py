@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 from everfit.kernel import Transaction, canonical_json
+from everfit.tracking.conditions import chunks, listed
 from everfit.tracking.model import (
     CONTEXT_TAG,
     Dataset,
@@ -14,7 +15,6 @@ from everfit.tracking.model import (
     DatasetSummary,
     ModelOutput,
 )
-from everfit.tracking.store.runs import chunks, listed
 
 INPUT, OUTPUT = "input", "output"
 _FIND_DATASET = """

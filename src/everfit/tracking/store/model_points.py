@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from everfit.kernel import Transaction
+from everfit.tracking.conditions import chunks, listed
 from everfit.tracking.model import MetricPoint, ModelPoint
-from everfit.tracking.store.runs import chunks, listed
 
 # What tells the series of a model apart: model and series of the run by number, dataset, digest.
 Series = tuple[int, int, str, str]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from everfit.kernel import Transaction
+from everfit.tracking.conditions import Condition, condition, within_times
 from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import RunSearch
-from everfit.tracking.store.conditions import Condition, condition, within_times
 
 _ATTRIBUTES = {
     "run_id": "r.id",

@@ -11,9 +11,9 @@ from dataclasses import replace
 from itertools import chain
 
 from everfit.kernel import Transaction
+from everfit.tracing.model import SOURCE_RUN, TraceSearch
+from everfit.tracking.conditions import Condition, condition
 from everfit.tracking.filters import Comparison, Entity, Order
-from everfit.tracking.model import SOURCE_RUN, TraceSearch
-from everfit.tracking.store.conditions import Condition, condition
 
 _ENDED_AT = "(t.started_at + coalesce(t.duration_ms, 0) * 1000)"
 _ATTRIBUTES = {
