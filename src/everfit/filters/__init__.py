@@ -1,6 +1,6 @@
 """Filters and orders of searches: what each kind may say, how it is read, and clauses as SQL."""
 
-from everfit.filters.conditions import Condition, condition, within_times
+from everfit.filters.conditions import Condition, chunks, condition, listed, within_times
 from everfit.filters.grammars import (
     EXPERIMENTS,
     LOGGED_MODELS,
@@ -34,7 +34,9 @@ __all__ = [
     "Grammar",
     "Order",
     "Value",
+    "chunks",
     "condition",
+    "listed",
     "order_field",
     "parse_filter",
     "parse_order",

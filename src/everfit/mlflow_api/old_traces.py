@@ -10,7 +10,7 @@ from everfit.mlflow_api.pages import Query
 from everfit.mlflow_api.traces import Named, client_tags, found_traces, located_tags
 from everfit.mlflow_api.values import milliseconds, moment, tag_list, tag_values
 from everfit.mlflow_api.wire import Message, Tag
-from everfit.tracking import Trace, TraceState, end_trace, get_trace, log_trace
+from everfit.tracing import Trace, TraceState, end_trace, get_trace, log_trace
 
 _STATUSES = {
     "TRACE_STATUS_UNSPECIFIED": TraceState.UNSPECIFIED,

@@ -20,11 +20,10 @@ from everfit.mlflow_api.dispatch import Call
 from everfit.mlflow_api.pages import Query, page_of
 from everfit.mlflow_api.values import milliseconds, moment
 from everfit.mlflow_api.wire import Message, Nothing
-from everfit.tracking import (
+from everfit.tracing import (
     Trace,
     TraceSearch,
     TraceState,
-    artifact_locations,
     delete_trace_tag,
     delete_traces,
     get_trace,
@@ -35,6 +34,7 @@ from everfit.tracking import (
     set_trace_tag,
     trace_folder,
 )
+from everfit.tracking import artifact_locations
 
 MOST_RESULTS = 500
 MOST_EXPERIMENTS = 10_000

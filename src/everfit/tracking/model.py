@@ -21,9 +21,6 @@ NAME_TAG = "mlflow.runName"
 PARENT_TAG = "mlflow.parentRunId"
 """Tags in which the field's clients look for a run's name and parent; kept equal to the run's."""
 
-SOURCE_RUN = "mlflow.sourceRun"
-"""Metadata of a trace by which the field's clients say in which run it was made."""
-
 CONTEXT_TAG = "mlflow.data.context"
 """The tag of an input that says what a run used the dataset for: training, testing, …"""
 
@@ -239,47 +236,6 @@ class ExperimentSearch:
     offset: int = 0
 
 
-class TraceState(StrEnum):
-    """How a traced call stands, or ended."""
-
-    UNSPECIFIED = "state_unspecified"
-    OK = "ok"
-    ERROR = "error"
-    IN_PROGRESS = "in_progress"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
-    """One traced call: when it was, how long it took and how it ended.
-
-    What happened inside it, its spans, is a file that the client puts below ``trace_folder``.
-    ``metadata`` stays as it was logged, ``tags`` can change; a preview is the beginning of what
-    went in or came out. ``duration_ms`` is None until the call has ended.
-    """
-
-    id: str
-    experiment: str
-    state: TraceState
-    started_at: datetime
-    duration_ms: int | None = None
-    client_request_id: str | None = None
-    request_preview: str | None = None
-    response_preview: str | None = None
-    metadata: Mapping[str, str]
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceSearch:
-    """Which traces are asked for: where, by which clauses, in which order, and which part."""
-
-    experiments: Sequence[str]
-    clauses: Sequence[Comparison] = ()
-    orders: Sequence[Order] = ()
-    limit: int = 100
-    offset: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetChoice:
     """The datasets of a name, and of a digest where it is given."""
@@ -363,11 +319,6 @@ def finish(run: Run, status: RunStatus, *, at: datetime, error: str | None) -> R
 def artifact_folder(run: Run) -> str:
     """Return the path of the run's artifacts in the project's tree of files."""
     return f"{run.experiment}/{run.id}/artifacts"
-
-
-def trace_folder(experiment: str, trace_id: str) -> str:
-    """Return the path of a trace's files in the project's tree of files."""
-    return f"{experiment}/traces/{trace_id}/artifacts"
 
 
 def model_folder(model: LoggedModel) -> str:
