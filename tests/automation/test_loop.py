@@ -32,15 +32,8 @@ from everfit.evaluation import Outcome, latest_report
 from everfit.governance import approve
 from everfit.kernel import JobState, ManualClock, Worker, Workspace, get_job
 from everfit.monitoring import request_log
-from everfit.registry import (
-    FittedModel,
-    create_model,
-    create_version,
-    get_version,
-    infer_signature,
-    pack,
-    trust,
-)
+from everfit.packages import FittedModel, infer_signature, pack
+from everfit.registry import create_model, create_version, get_version, trust
 from everfit.serving import LocalPredictor, ModelServer
 from everfit.training import StepPool
 

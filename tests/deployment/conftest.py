@@ -17,7 +17,8 @@ from everfit.deployment import (
     start_release,
 )
 from everfit.kernel import Transaction, Workspace
-from everfit.registry import Field, Kind, Signature, champion, register
+from everfit.packages import Field, Kind, Signature
+from everfit.registry import champion, register
 
 SIGNATURE = Signature(
     inputs=(Field(name="temp", kind=Kind.NUMBER),),

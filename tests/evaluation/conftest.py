@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from everfit.evaluation import Gate, Verdict, evaluate
-from everfit.registry import Field, FittedModel, Kind, Signature
+from everfit.packages import Field, FittedModel, Kind, Signature
 
 
 class Says:

@@ -30,7 +30,7 @@ from everfit.evaluation import (
     Verdict,
     evaluate,
 )
-from everfit.registry import Field, FittedModel, Kind, Signature
+from everfit.packages import Field, FittedModel, Kind, Signature
 
 
 def test_a_clearly_better_candidate_passes_in_plain_words() -> None:

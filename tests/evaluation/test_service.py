@@ -28,7 +28,8 @@ from everfit.evaluation import (
 )
 from everfit.evaluation.model import verdict
 from everfit.kernel import ManualClock, Transaction, Workspace, metadata
-from everfit.registry import Field, Kind, ModelVersion, Origin, Signature
+from everfit.packages import Field, Kind, Signature
+from everfit.registry import ModelVersion, Origin
 
 ROWS = rows_of(500)
 NEW, OLD = regression(Says("new"), "new", "old"), regression(Says("old"), "new", "old")

@@ -9,7 +9,8 @@ from everfit.deployment import parse_rollout, start_release
 from everfit.errors import Invalid, NotFound
 from everfit.governance import Question, approvals, approve, verify_ledger, why
 from everfit.kernel import Workspace, enqueue
-from everfit.registry import Field, Kind, Signature, create_version, register
+from everfit.packages import Field, Kind, Signature
+from everfit.registry import create_version, register
 from everfit.tracking import log_metrics, log_params, start_run
 
 SIGNATURE = Signature(

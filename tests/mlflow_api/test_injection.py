@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from tests.server.conftest import API, Site
 
 from everfit.errors import Invalid
-from everfit.kernel import Workspace
-from everfit.tracking.filters import (
+from everfit.filters import (
     EXPERIMENTS,
     LOGGED_MODELS,
     MODELS,
@@ -35,6 +34,7 @@ from everfit.tracking.filters import (
     parse_filter,
     parse_order,
 )
+from everfit.kernel import Workspace
 
 ATTACKS = [
     "'",

@@ -106,6 +106,25 @@ def test_models_and_versions_are_searched_page_by_page(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("s3://bucket/model", "its files lie outside of this installation"),
+        ("runs:/{run}/model", "there is no MLmodel among its files"),
+    ],
+)
+def test_a_version_says_why_it_was_not_packed(client: Any, source: str, reason: str) -> None:
+    run_id = logged_run(client)
+    client.create_registered_model("bikes")
+    made = client.create_model_version("bikes", source.format(run=run_id), run_id)
+    (searched,) = client.search_model_versions("name = 'bikes'")
+    for version in (made, client.get_model_version("bikes", "1"), searched):
+        # Clients can load it all the same.
+        assert version.status == "READY"
+        assert version.status_message.startswith("Everfit cannot load it: ")
+        assert reason in version.status_message
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "/etc/passwd",

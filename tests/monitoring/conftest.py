@@ -12,7 +12,8 @@ import pytest
 
 from everfit.kernel import ManualClock, Workspace, time_part
 from everfit.monitoring import Monitor, MonitorConfig, prediction_log, reference_profile
-from everfit.registry import Field, Kind, Signature, register
+from everfit.packages import Field, Kind, Signature
+from everfit.registry import register
 
 DAY = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from everfit.filters import Comparison, Entity, Order
 from everfit.kernel import Transaction
-from everfit.registry import ModelVersion, create_version, infer_signature, register
-from everfit.tracking.filters import Comparison, Entity, Order
+from everfit.packages import infer_signature
+from everfit.registry import ModelVersion, create_version, register
 
 ROWS = pl.DataFrame({"temp": [0.5, None], "weather": ["dry", "wet"]})
 SIGNATURE = infer_signature(ROWS, pl.Series("y", ["no"]), "classification", ("no", "yes"))

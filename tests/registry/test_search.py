@@ -9,6 +9,7 @@ import pytest
 from tests.registry.conftest import attribute, by, logged, registered, tag
 
 from everfit.errors import Invalid
+from everfit.filters import Comparison, Entity, Order
 from everfit.kernel import ManualClock, Transaction, Workspace
 from everfit.registry import (
     create_model,
@@ -20,7 +21,6 @@ from everfit.registry import (
     transition_stage,
     update_version,
 )
-from everfit.tracking.filters import Comparison, Entity, Order
 
 PROMPT = "mlflow.prompt.is_prompt"
 

@@ -17,7 +17,8 @@ from everfit.data import decode_frame
 from everfit.deployment import Release, parse_rollout, start_release
 from everfit.kernel import Workspace, frames
 from everfit.monitoring.log import log_folder
-from everfit.registry import Field, FittedModel, Kind, Signature, pack, register
+from everfit.packages import Field, FittedModel, Kind, Signature, pack
+from everfit.registry import register
 
 ENDPOINT = "bike"
 INPUTS = (

@@ -28,7 +28,7 @@ from everfit.deployment import Action, Evidence, Release, RollbackRules, advance
 from everfit.errors import EverfitError, NoRelease, PredictionFailed, RowsInvalid
 from everfit.kernel import ManualClock, Workspace
 from everfit.monitoring import PREDICTION_SCHEMA, MonitorConfig, evidence, sweep
-from everfit.registry import Field, Kind, Signature
+from everfit.packages import Field, Kind, Signature
 from everfit.serving import LocalPredictor, ModelServer
 
 Rows = Callable[[int], list[dict[str, Any]]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.serving.conftest import CLASSIFICATION, INPUTS, REGRESSION
 
 from everfit.errors import Invalid, RowsInvalid, TooLarge
-from everfit.registry import Field, Kind, Signature
+from everfit.packages import Field, Kind, Signature
 from everfit.serving.columns import Problems, keys_and_times
 from everfit.serving.labels import decode_labels
 from everfit.serving.rows import RowsDecoder

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http.client import HTTPResponse
 from typing import Any
 
 import httpx
+import msgspec
 import polars as pl
 import pytest
 from tests.serving.conftest import (
@@ -22,9 +26,13 @@ from tests.serving.conftest import (
 )
 
 from everfit.serving import BackgroundServer, Bounds, HttpPredictor
+from everfit.web.asgi import LINGER_SECONDS
 
 Rows = Callable[[int], list[dict[str, Any]]]
 GOOD = {"temp": 0.5, "hour": 3, "sky": "clear", "holiday": False}
+# More than the buffers of a connection hold, on both sides.
+LARGE = 30_000_000
+HEAD = f"POST /predict/{ENDPOINT} HTTP/1.1\r\nHost: localhost\r\n"
 SMALL = Bounds(body_bytes=20_000, rows=50, in_flight=2, threads=2)
 
 
@@ -183,6 +191,42 @@ def test_a_body_that_does_not_tell_its_length_is_bounded_too(http: httpx.Client)
     response = http.post("/predict/bike", content=(b" " * 1_000 for _ in range(100)))
     assert response.status_code == 413
     assert refusal(response)["code"] == "too-large"
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (f"Content-Length: {LARGE}", bytes(LARGE)),
+        ("Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (LARGE, bytes(LARGE))),
+    ],
+    ids=["announced", "chunked"],
+)
+def test_who_sends_too_much_gets_to_read_why(
+    server: BackgroundServer, framing: str, body: bytes
+) -> None:
+    with connected(server) as caller:
+        # As most clients do: the answer is read once all is sent.
+        caller.sendall(f"{HEAD}{framing}\r\n\r\n".encode() + body)
+        reply = HTTPResponse(caller)
+        reply.begin()
+        error = msgspec.json.decode(reply.read())["error"]
+    assert (reply.status, error["code"]) == (413, "too-large")
+    assert reply.getheader("connection") == "close"
+
+
+def test_a_body_that_was_read_is_not_waited_for(server: BackgroundServer) -> None:
+    body = b"[" + b"{}," * 60 + b"{}]"
+    started = time.perf_counter()
+    with connected(server) as caller:
+        caller.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = b"".join(iter(lambda: caller.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert time.perf_counter() - started < LINGER_SECONDS / 2
+
+
+def connected(server: BackgroundServer) -> socket.socket:
+    place = httpx.URL(server.url)
+    return socket.create_connection((place.host, place.port or 0), timeout=10)
 
 
 def test_a_failing_champion_is_an_error_of_the_server(shop: Shop) -> None:

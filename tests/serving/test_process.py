@@ -20,7 +20,7 @@ from tests.serving.conftest import ENDPOINT, Shop
 
 from everfit.errors import Conflict, Invalid, Refused
 from everfit.kernel import Workspace
-from everfit.registry import Field, Kind, Signature
+from everfit.packages import Field, Kind, Signature
 from everfit.serving import serve
 from everfit.web import listen
 

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from everfit.errors import Invalid, NotFound
+from everfit.filters import RUNS, parse_filter
 from everfit.kernel import Transaction, Workspace
 from everfit.tracking import (
     CONTEXT_TAG,
@@ -29,7 +30,6 @@ from everfit.tracking import (
     set_tags,
     tags,
 )
-from everfit.tracking.filters import RUNS, parse_filter
 
 
 def used(

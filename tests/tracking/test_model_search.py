@@ -13,18 +13,16 @@ from typing import Any
 import pytest
 
 from everfit.errors import Invalid
+from everfit.filters import LOGGED_MODELS, Comparison, Entity, Order, order_field, parse_filter
 from everfit.kernel import ManualClock, Workspace
 from everfit.tracking import (
-    Comparison,
     DatasetChoice,
-    Entity,
     LoggedModelData,
     MetricPoint,
     ModelOrder,
     ModelPoint,
     ModelSearch,
     ModelStatus,
-    Order,
     Stage,
     create_experiment,
     create_logged_model,
@@ -35,7 +33,6 @@ from everfit.tracking import (
     log_model_points,
     search_logged_models,
 )
-from everfit.tracking.filters import LOGGED_MODELS, order_field, parse_filter
 
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {
     "=": op.eq,

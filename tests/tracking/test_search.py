@@ -13,13 +13,21 @@ from typing import Any
 import pytest
 
 from everfit.errors import Invalid
-from everfit.kernel import ManualClock, Workspace
-from everfit.tracking import (
+from everfit.filters import (
+    MAX_CLAUSES,
+    MAX_ORDERS,
+    RUNS,
     Comparison,
     Entity,
+    Order,
+    condition,
+    parse_filter,
+    parse_order,
+)
+from everfit.kernel import ManualClock, Workspace
+from everfit.tracking import (
     ExperimentSearch,
     MetricPoint,
-    Order,
     RunData,
     RunSearch,
     RunStatus,
@@ -37,8 +45,6 @@ from everfit.tracking import (
     set_tags,
     update_run,
 )
-from everfit.tracking.filters import MAX_CLAUSES, MAX_ORDERS, RUNS, parse_filter, parse_order
-from everfit.tracking.store.conditions import condition
 
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {
     "=": op.eq,

@@ -15,15 +15,8 @@ from everfit.errors import Conflict, Invalid, NotFound
 from everfit.evaluation import Verdict, evaluate
 from everfit.kernel import Job, Transaction, enqueue, list_jobs
 from everfit.monitoring.profile import profile_of
-from everfit.registry import (
-    FittedModel,
-    ModelVersion,
-    Origin,
-    Signature,
-    check_trusted,
-    get_version,
-    load_package,
-)
+from everfit.packages import FittedModel, Signature
+from everfit.registry import ModelVersion, Origin, check_trusted, get_version, load_package
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

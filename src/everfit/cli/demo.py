@@ -14,7 +14,8 @@ from everfit.cli import show
 from everfit.cli.replayed import Telling, replay_project
 from everfit.deployment import current_release
 from everfit.monitoring import matured
-from everfit.registry import FittedModel, champion, pack, register
+from everfit.packages import FittedModel, pack
+from everfit.registry import champion, register
 from everfit.testing.models import ForgetsMonths
 from everfit.tracking import RunStatus, finish_run, start_run
 from everfit.training import store_value

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from everfit.evaluation.compare import percent
 from everfit.evaluation.model import Report
-from everfit.registry import ModelVersion, Origin, Signature
+from everfit.packages import Signature
+from everfit.registry import ModelVersion, Origin
 
 MARKS = {"pass": "pass", "fail": "**fail**", "undecided": "*undecided*"}
 # What a gate looks at, so that the card can say what no gate looked at.

@@ -23,7 +23,7 @@ from everfit.measures.fairness import (
 )
 from everfit.measures.figures import figure
 from everfit.measures.intervals import Interval, quantile_interval
-from everfit.registry import FittedModel
+from everfit.packages import FittedModel
 
 MEASURED, WARMING = 200, 20
 RATIOS = {"equal opportunity": opportunity_ratio, "demographic parity": selection_ratio}

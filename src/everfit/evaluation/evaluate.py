@@ -27,7 +27,7 @@ from everfit.evaluation.model import (
 )
 from everfit.evaluation.slices import sliced_columns
 from everfit.evaluation.trial import Question, Trial, hold_trial
-from everfit.registry import FittedModel
+from everfit.packages import FittedModel
 
 NAMES: dict[type[Gate], str] = {
     Better: "better",

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from everfit.evaluation.trial import Question, ask, hold_trial
-from everfit.registry import FittedModel
+from everfit.packages import FittedModel
 
 ROWS, REPEATS, SEED = 1_000, 3, 0
 

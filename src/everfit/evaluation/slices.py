@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from everfit.registry import Kind, Signature
+from everfit.packages import Kind, Signature
 
 # A number with more values than this is cut into quarters.
 MANY_VALUES = 12

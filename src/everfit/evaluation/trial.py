@@ -17,7 +17,7 @@ from everfit.measures.figures import figure
 from everfit.measures.intervals import Floats
 from everfit.measures.paired import Blocks, time_blocks
 from everfit.measures.scores import encode, losses, row_losses, score, silhouettes
-from everfit.registry import FittedModel, label_text
+from everfit.packages import FittedModel, label_text
 
 # Distances between all pairs of rows are held at once.
 SILHOUETTE_ROWS = 2_000

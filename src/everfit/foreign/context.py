@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from everfit.foreign.model import Count, ForeignStore, Kind, Report
 from everfit.foreign.places import Copied, Places
 from everfit.kernel import Transaction, Workspace
 from everfit.mlflow_api.artifacts import UNKNOWN_MEDIA
 from everfit.tracking import Experiment, files_below, put_file
+from everfit.tracking.sift import wrong_id
 
 # So many runs or logged models are read at once.
 AT_ONCE = 100
 Tell = Callable[[Kind, int, int], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +37,23 @@ class Context:
     def count(self, kind: Kind) -> Count:
         """Return the count of a kind."""
         return self.report.counts[kind]
+
+    def parts(self, kind: Kind, ids: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield the ids of a kind part by part, and tell of each part once it was brought over."""
+        self.count(kind).source += len(ids)
+        for start in range(0, len(ids), AT_ONCE):
+            part = ids[start : start + AT_ONCE]
+            yield part
+            self.tell(kind, start + len(part), len(ids))
+
+    def home(self, what: str, id: str, experiment: str) -> Experiment | None:
+        """Return the experiment of here that an entity belongs to; None if it cannot come over."""
+        home = self.homes.get(experiment)
+        wrong = wrong_id(id) if home is not None else "its experiment did not come over"
+        if wrong is not None:
+            self.report.refuse(f"{what} {id[:100]!r}", "it cannot come over", wrong)
+            return None
+        return home
 
     def folder(self, subject: str, uri: str, kept: str | None, beside: Path | None) -> Path | None:
         """Return where files lie, None where there are none on this machine.
@@ -79,9 +95,3 @@ class Context:
             name = file.name.removeprefix(f"{tree}/")
             if copied.names.get(name) == file.digest or name in copied.differing:
                 self.count(Kind.FILES).found(1, new=name in new)
-
-
-def parts(values: Sequence[T], size: int = AT_ONCE) -> Iterator[Sequence[T]]:
-    """Yield ``values`` in parts of ``size``."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from everfit.foreign.checking import model_differences
-from everfit.foreign.context import Context, parts
+from everfit.foreign.context import Context
 from everfit.foreign.model import ForeignModel, Kind
 from everfit.foreign.places import Copied, copy_files
 from everfit.kernel import Transaction
@@ -22,7 +22,7 @@ from everfit.tracking import (
     model_folder,
     runs_there,
 )
-from everfit.tracking.sift import sift_model, wrong_id
+from everfit.tracking.sift import sift_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,8 @@ class _Ready:
 
 def bring_logged_models(context: Context) -> None:
     """Bring the logged models over that are not here, and compare all with the source."""
-    ids = context.store.model_ids()
-    context.count(Kind.LOGGED_MODELS).source += len(ids)
-    done = 0
-    for part in parts(ids):
+    for part in context.parts(Kind.LOGGED_MODELS, context.store.model_ids()):
         _bring_part(context, context.store.models(part))
-        done += len(part)
-        context.tell(Kind.LOGGED_MODELS, done, len(ids))
 
 
 def _bring_part(context: Context, found: Sequence[ForeignModel]) -> None:
@@ -72,10 +67,8 @@ def _bring_part(context: Context, found: Sequence[ForeignModel]) -> None:
 
 def _known(context: Context, tx: Transaction, one: ForeignModel) -> _Known | None:
     id = one.data.model.id
-    home = context.homes.get(one.data.model.experiment)
-    wrong = wrong_id(id) if home is not None else "its experiment did not come over"
-    if home is None or wrong is not None:
-        context.report.refuse(f"logged model {id[:100]!r}", "it cannot come over", str(wrong))
+    home = context.home("logged model", id, one.data.model.experiment)
+    if home is None:
         return None
     model = replace(one.data.model, experiment=home.id)
     data, problems = sift_model(replace(one.data, model=model))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from everfit.errors import Invalid
 from everfit.foreign.checking import Tally, run_differences
-from everfit.foreign.context import Context, parts
+from everfit.foreign.context import Context
 from everfit.foreign.model import ForeignRun, Kind
 from everfit.foreign.places import Copied, copy_files
 from everfit.kernel import Transaction
@@ -24,7 +24,7 @@ from everfit.tracking import (
     import_run,
     runs_there,
 )
-from everfit.tracking.sift import sift_experiment_tags, sift_run, wrong_id
+from everfit.tracking.sift import sift_experiment_tags, sift_run
 
 IMPORTED_TAG = "everfit.imported.experiment"
 """The tag of an experiment that says which id it had where it was imported from."""
@@ -81,13 +81,8 @@ def _bring_experiment(context: Context, there: Experiment) -> None:
 
 def bring_runs(context: Context) -> None:
     """Bring the runs over that are not here, and compare all of them with the source."""
-    ids = context.store.run_ids()
-    context.count(Kind.RUNS).source += len(ids)
-    done = 0
-    for part in parts(ids):
+    for part in context.parts(Kind.RUNS, context.store.run_ids()):
         _bring_part(context, context.store.runs(part))
-        done += len(part)
-        context.tell(Kind.RUNS, done, len(ids))
 
 
 def _bring_part(context: Context, found: Sequence[ForeignRun]) -> None:
@@ -97,10 +92,8 @@ def _bring_part(context: Context, found: Sequence[ForeignRun]) -> None:
     ready = []
     for one in found:
         id = one.data.run.id
-        home = context.homes.get(one.data.run.experiment)
-        wrong = wrong_id(id) if home is not None else "its experiment did not come over"
-        if home is None or wrong is not None:
-            context.report.refuse(f"run {id[:100]!r}", "it cannot come over", str(wrong))
+        home = context.home("run", id, one.data.run.experiment)
+        if home is None:
             continue
         data, problems = sift_run(replace(one.data, run=replace(one.data.run, experiment=home.id)))
         context.report.problems += problems

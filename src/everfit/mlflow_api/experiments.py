@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from everfit.errors import NotFound
+from everfit.filters import EXPERIMENTS, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
+from everfit.mlflow_api.pages import Query, page_of
 from everfit.mlflow_api.values import (
-    limit_of,
     milliseconds,
-    offset_of,
-    page_token,
     stages,
     tag_list,
     tag_values,
@@ -27,7 +26,6 @@ from everfit.tracking import (
     search_experiments,
     set_experiment_tags,
 )
-from everfit.tracking.filters import EXPERIMENTS, parse_filter, parse_order
 
 MOST_RESULTS = 50_000
 
@@ -74,13 +72,9 @@ class DeleteTag(Message):
     key: str
 
 
-class Search(Message):
+class Search(Query, kw_only=True):
     """Ask for experiments that fit a filter."""
 
-    max_results: int | None = None
-    page_token: str | None = None
-    filter: str | None = None
-    order_by: list[str] = []
     view_type: str | None = None
 
 
@@ -156,15 +150,14 @@ def delete_tag(call: Call, request: DeleteTag) -> Nothing:
 
 def search(call: Call, request: Search) -> dict[str, object]:
     """Return the experiments that fit, page by page."""
+    page = page_of(request.max_results, request.page_token, default=1_000, most=MOST_RESULTS)
     asked = ExperimentSearch(
         stages=stages(request.view_type),
         clauses=parse_filter(request.filter, EXPERIMENTS),
         orders=parse_order(request.order_by, EXPERIMENTS),
-        limit=limit_of(request.max_results, default=1_000, most=MOST_RESULTS),
-        offset=offset_of(request.page_token),
+        limit=page.limit,
+        offset=page.offset,
     )
     found, more = search_experiments(call.tx, asked)
-    answer: dict[str, object] = {"experiments": [experiment_message(call, one) for one in found]}
-    if more:
-        answer["next_page_token"] = page_token(offset=asked.offset + asked.limit)
-    return answer
+    messages = [experiment_message(call, one) for one in found]
+    return {"experiments": messages, **page.following(more=more)}

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 import msgspec
 
 from everfit.errors import Invalid
+from everfit.filters import LOGGED_MODELS, order_field, parse_filter
 from everfit.mlflow_api import wire
 from everfit.mlflow_api.artifacts import entries
 from everfit.mlflow_api.dispatch import Call
+from everfit.mlflow_api.pages import page_of
 from everfit.mlflow_api.values import (
-    limit_of,
     milliseconds,
     model_metric,
-    page_place,
-    page_token,
     tag_list,
     tag_values,
 )
@@ -39,7 +38,6 @@ from everfit.tracking import (
     search_logged_models,
     set_model_tags,
 )
-from everfit.tracking.filters import LOGGED_MODELS, order_field, parse_filter
 
 MOST_RESULTS = 50_000
 MOST_EXPERIMENTS = 10_000
@@ -130,13 +128,6 @@ class Search(Message):
     max_results: int | None = None
     order_by: list[OrderBy] = []
     page_token: str | None = None
-
-
-class Place(msgspec.Struct, forbid_unknown_fields=True):
-    """Where the next page of a search begins, and of which search."""
-
-    offset: int
-    search: str
 
 
 def model_messages(call: Call, found: Sequence[LoggedModelData]) -> list[LoggedModel]:
@@ -264,20 +255,23 @@ def search(call: Call, request: Search) -> dict[str, object]:
             f"{len(request.experiment_ids):,} experiments are searched at once",
             hint=f"Search at most {MOST_EXPERIMENTS:,} at once.",
         )
+    page = page_of(
+        request.max_results or None,
+        request.page_token,
+        default=50,
+        most=MOST_RESULTS,
+        search=_digest(request),
+    )
     asked = ModelSearch(
         experiments=request.experiment_ids,
         clauses=parse_filter(request.filter, LOGGED_MODELS),
         datasets=[_choice(one) for one in request.datasets],
         orders=[_order(one) for one in request.order_by],
-        limit=limit_of(request.max_results or None, default=50, most=MOST_RESULTS),
-        offset=_offset(request),
+        limit=page.limit,
+        offset=page.offset,
     )
     found, more = search_logged_models(call.tx, asked)
-    answer: dict[str, object] = {"models": model_messages(call, found)}
-    if more:
-        offset = asked.offset + asked.limit
-        answer["next_page_token"] = page_token(offset=offset, search=_digest(request))
-    return answer
+    return {"models": model_messages(call, found), **page.following(more=more)}
 
 
 def _choice(sent: DatasetFilter) -> DatasetChoice:
@@ -293,19 +287,6 @@ def _order(sent: OrderBy) -> ModelOrder:
     order = order_field(sent.field_name, ascending=sent.ascending, grammar=LOGGED_MODELS)
     chosen = bool(sent.dataset_name or sent.dataset_digest)
     return ModelOrder(order=order, dataset=_choice(sent) if chosen else None)
-
-
-def _offset(request: Search) -> int:
-    """Return how many models lie before the page; raises Invalid for a token of another search."""
-    place = page_place(request.page_token, Place)
-    if not isinstance(place, Place):
-        return 0
-    if place.search != _digest(request) or not 0 <= place.offset < 2**62:
-        raise Invalid(
-            "the page token is of another search",
-            hint="Send it with the experiments, filter and order of the page before.",
-        )
-    return place.offset
 
 
 def _digest(request: Search) -> str:

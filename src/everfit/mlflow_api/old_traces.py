@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from everfit.errors import Invalid
 from everfit.mlflow_api.dispatch import Call
-from everfit.mlflow_api.traces import Named, Query, client_tags, found_traces, located_tags
+from everfit.mlflow_api.pages import Query
+from everfit.mlflow_api.traces import Named, client_tags, found_traces, located_tags
 from everfit.mlflow_api.values import milliseconds, moment, tag_list, tag_values
 from everfit.mlflow_api.wire import Message, Tag
-from everfit.tracking import Trace, TraceState, end_trace, get_trace, log_trace
+from everfit.tracing import Trace, TraceState, end_trace, get_trace, log_trace
 
 _STATUSES = {
     "TRACE_STATUS_UNSPECIFIED": TraceState.UNSPECIFIED,

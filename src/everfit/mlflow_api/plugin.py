@@ -43,17 +43,24 @@ def _answered(api: LocalApi, where: tuple[str, str], body: str | None, response:
     return response
 
 
-class EverfitTrackingStore(TrackingRestStore):
-    """MLflow's tracking store on the project in a folder."""
+class _Store:
+    """What both stores are: a REST store of MLflow's, on the project in a folder."""
 
-    def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
-        super().__init__(lambda: MlflowHostCreds(store_uri))  # type: ignore[no-untyped-call]
+    def __init__(
+        self, store_uri: str, artifact_uri: str | None = None, tracking_uri: str | None = None
+    ) -> None:
+        super().__init__(lambda: MlflowHostCreds(store_uri))  # type: ignore[call-arg]
         self._everfit = local_api(_folder(store_uri))
 
     @property
     def supports_workspaces(self) -> bool:
         """Return False: a project is the folder."""
         return False
+
+
+# MLflow's own bases differ in the types of what they share, and mypy tells it to who adds one.
+class EverfitTrackingStore(_Store, TrackingRestStore):  # type: ignore[misc]
+    """MLflow's tracking store on the project in a folder."""
 
     def _call_endpoint(
         self,
@@ -70,17 +77,8 @@ class EverfitTrackingStore(TrackingRestStore):
         )
 
 
-class EverfitRegistryStore(RegistryRestStore):
+class EverfitRegistryStore(_Store, RegistryRestStore):
     """MLflow's model registry on the project in a folder."""
-
-    def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
-        super().__init__(lambda: MlflowHostCreds(store_uri))  # type: ignore[no-untyped-call]
-        self._everfit = local_api(_folder(store_uri))
-
-    @property
-    def supports_workspaces(self) -> bool:
-        """Return False: a project is the folder."""
-        return False
 
     def _call_endpoint(
         self,

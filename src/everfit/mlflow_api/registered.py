@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from everfit.errors import Refused
+from everfit.filters import MODELS, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
+from everfit.mlflow_api.pages import Query, page_of
 from everfit.mlflow_api.values import (
-    limit_of,
     milliseconds,
-    offset_of,
-    page_token,
     tag_list,
     tag_values,
 )
@@ -29,7 +28,6 @@ from everfit.registry import (
     update_model,
     versions_by_stage,
 )
-from everfit.tracking.filters import MODELS, parse_filter, parse_order
 
 MOST_RESULTS = 1_000
 
@@ -116,15 +114,6 @@ class Latest(Message):
 
     name: str
     stages: list[str] = []
-
-
-class Search(Message):
-    """Ask for models that fit a filter."""
-
-    filter: str | None = None
-    max_results: int | None = None
-    order_by: list[str] = []
-    page_token: str | None = None
 
 
 def registered_message(call: Call, model: RegisteredModel) -> Registered:
@@ -214,23 +203,18 @@ def latest(call: Call, request: Latest) -> dict[str, list[ModelVersion]]:
     return {"model_versions": [version_message(call, version, model) for version in found]}
 
 
-def search(call: Call, request: Search) -> dict[str, object]:
+def search(call: Call, request: Query) -> dict[str, object]:
     """Return the models that fit, page by page."""
-    limit = limit_of(request.max_results, default=100, most=MOST_RESULTS)
-    offset = offset_of(request.page_token)
+    page = page_of(request.max_results, request.page_token, default=100, most=MOST_RESULTS)
     found = search_models(
         call.tx,
         where=parse_filter(request.filter, MODELS),
         order=parse_order(request.order_by, MODELS),
-        limit=limit + 1,
-        offset=offset,
+        limit=page.limit + 1,
+        offset=page.offset,
     )
-    answer: dict[str, object] = {
-        "registered_models": [registered_message(call, model) for model in found[:limit]]
-    }
-    if len(found) > limit:
-        answer["next_page_token"] = page_token(offset=offset + limit)
-    return answer
+    messages = [registered_message(call, model) for model in found[: page.limit]]
+    return {"registered_models": messages, **page.following(more=len(found) > page.limit)}
 
 
 def _refuse_if_served(call: Call, name: str) -> None:

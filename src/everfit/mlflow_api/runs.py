@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from everfit.errors import Invalid
+from everfit.filters import RUNS, parse_filter, parse_order
 from everfit.mlflow_api import wire
 from everfit.mlflow_api.dispatch import Call
+from everfit.mlflow_api.pages import Query, page_of
 from everfit.mlflow_api.values import (
-    limit_of,
     metric,
     milliseconds,
     moment,
-    offset_of,
-    page_token,
     run_status,
     stages,
     status_name,
@@ -37,7 +36,6 @@ from everfit.tracking import (
     search_runs,
     update_run,
 )
-from everfit.tracking.filters import RUNS, parse_filter, parse_order
 
 MOST_RESULTS = 50_000
 MOST_EXPERIMENTS = 10_000
@@ -72,15 +70,11 @@ class Update(Named):
     run_name: str = ""
 
 
-class Search(Message):
+class Search(Query, kw_only=True):
     """Ask for runs that fit a filter."""
 
     experiment_ids: list[str] = []
-    filter: str | None = None
     run_view_type: str | None = None
-    max_results: int | None = None
-    order_by: list[str] = []
-    page_token: str | None = None
 
 
 def run_id_of(run_id: str, run_uuid: str) -> str:
@@ -190,16 +184,14 @@ def search(call: Call, request: Search) -> dict[str, object]:
             f"{len(request.experiment_ids):,} experiments are searched at once",
             hint=f"Search at most {MOST_EXPERIMENTS:,} at once.",
         )
+    page = page_of(request.max_results, request.page_token, default=1_000, most=MOST_RESULTS)
     asked = RunSearch(
         experiments=request.experiment_ids,
         stages=stages(request.run_view_type),
         clauses=parse_filter(request.filter, RUNS),
         orders=parse_order(request.order_by, RUNS),
-        limit=limit_of(request.max_results, default=1_000, most=MOST_RESULTS),
-        offset=offset_of(request.page_token),
+        limit=page.limit,
+        offset=page.offset,
     )
     found, more = search_runs(call.tx, asked)
-    answer: dict[str, object] = {"runs": run_messages(call, found)}
-    if more:
-        answer["next_page_token"] = page_token(offset=asked.offset + asked.limit)
-    return answer
+    return {"runs": run_messages(call, found), **page.following(more=more)}

@@ -13,19 +13,17 @@ from urllib.parse import unquote, urlsplit
 
 from everfit.errors import Invalid
 from everfit.mlflow_api.dispatch import Call
-from everfit.registry import (
+from everfit.packages import (
     FLAVOR,
     FOLDER,
     File,
-    ModelVersion,
     OutsideManifest,
     describe,
     encode_outside,
-    get_version,
     mlmodel_file,
     read_manifest,
-    resolve_alias,
 )
+from everfit.registry import ModelVersion, get_version, resolve_alias
 from everfit.tracking import (
     artifact_folder,
     files_below,

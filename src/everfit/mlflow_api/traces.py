@@ -15,14 +15,15 @@ from typing import Annotated
 import msgspec
 
 from everfit.errors import Invalid
+from everfit.filters import TRACES, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
-from everfit.mlflow_api.values import limit_of, milliseconds, moment, offset_of, page_token
+from everfit.mlflow_api.pages import Query, page_of
+from everfit.mlflow_api.values import milliseconds, moment
 from everfit.mlflow_api.wire import Message, Nothing
-from everfit.tracking import (
+from everfit.tracing import (
     Trace,
     TraceSearch,
     TraceState,
-    artifact_locations,
     delete_trace_tag,
     delete_traces,
     get_trace,
@@ -33,7 +34,7 @@ from everfit.tracking import (
     set_trace_tag,
     trace_folder,
 )
-from everfit.tracking.filters import TRACES, parse_filter, parse_order
+from everfit.tracking import artifact_locations
 
 MOST_RESULTS = 500
 MOST_EXPERIMENTS = 10_000
@@ -114,15 +115,6 @@ class DeleteTag(Named, kw_only=True):
     """Delete a tag of a trace."""
 
     key: str
-
-
-class Query(Message):
-    """What is asked of the traces of some experiments, page by page."""
-
-    filter: str | None = None
-    max_results: int | None = None
-    order_by: list[str] = []
-    page_token: str | None = None
 
 
 class Search(Query):
@@ -253,17 +245,16 @@ def found_traces(
             "no experiment is searched for traces", hint="Name the experiments to search in."
         )
     _check_count("experiments", experiments, MOST_EXPERIMENTS)
+    page = page_of(query.max_results, query.page_token, default=100, most=MOST_RESULTS)
     asked = TraceSearch(
         experiments=experiments,
         clauses=parse_filter(query.filter, TRACES),
         orders=parse_order(query.order_by, TRACES),
-        limit=limit_of(query.max_results, default=100, most=MOST_RESULTS),
-        offset=offset_of(query.page_token),
+        limit=page.limit,
+        offset=page.offset,
     )
     found, more = search_traces(call.tx, asked)
-    if not more:
-        return found, {}
-    return found, {"next_page_token": page_token(offset=asked.offset + asked.limit)}
+    return found, page.following(more=more)
 
 
 def client_tags(tags: Mapping[str, str]) -> dict[str, str]:

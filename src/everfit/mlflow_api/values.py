@@ -6,12 +6,15 @@ import base64
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 
 from everfit.errors import Invalid
 from everfit.mlflow_api.wire import Metric, Tag
 from everfit.tracking import MetricPoint, ModelPoint, RunStatus, Stage
+
+PlaceT = TypeVar("PlaceT", bound=msgspec.Struct)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -136,8 +139,8 @@ def page_token(**place: object) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
 
 
-def page_place(token: str | None, kind: type[msgspec.Struct]) -> msgspec.Struct | None:
-    """Return the place that a token leads to, as ``kind``; raises Invalid."""
+def page_place(token: str | None, kind: type[PlaceT]) -> PlaceT | None:
+    """Return the place that a token leads to, as ``kind``; None without a token; raises Invalid."""
     if not token:
         return None
     try:
@@ -147,21 +150,6 @@ def page_place(token: str | None, kind: type[msgspec.Struct]) -> msgspec.Struct 
             f"{token[:100]!r} is no page token",
             hint="Send the token of the page before, or none for the first page.",
         ) from error
-
-
-class Offset(msgspec.Struct, forbid_unknown_fields=True):
-    """The place of a page that is so many entries behind the first."""
-
-    offset: int = 0
-
-
-def offset_of(token: str | None) -> int:
-    """Return how many entries lie before the page of ``token``; raises Invalid."""
-    place = page_place(token, Offset)
-    offset = place.offset if isinstance(place, Offset) else 0
-    if not 0 <= offset < 2**62:
-        raise Invalid(f"a page cannot begin at {offset}", hint="Send the token of the page before.")
-    return offset
 
 
 def limit_of(wanted: int | None, *, default: int, most: int) -> int:

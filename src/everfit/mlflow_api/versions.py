@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from everfit.deployment import serving_plan
 from everfit.errors import Invalid, Refused
+from everfit.filters import VERSIONS, parse_filter, parse_order
 from everfit.mlflow_api.dispatch import Call
+from everfit.mlflow_api.pages import Query, page_of
 from everfit.mlflow_api.sources import found_source, own_folder
 from everfit.mlflow_api.values import (
-    limit_of,
     milliseconds,
-    offset_of,
-    page_token,
     tag_list,
     tag_values,
 )
 from everfit.mlflow_api.wire import Message, Nothing, Tag
+from everfit.packages import FOLDER
+from everfit.registry import ModelVersion as Stored
 from everfit.registry import (
-    FOLDER,
     RegisteredModel,
     create_version,
     delete_version,
@@ -28,8 +28,6 @@ from everfit.registry import (
     transition_stage,
     update_version,
 )
-from everfit.registry import ModelVersion as Stored
-from everfit.tracking.filters import VERSIONS, parse_filter, parse_order
 
 MOST_RESULTS = 200_000
 LARGEST = 2**31
@@ -108,15 +106,6 @@ class DeleteTag(Message):
     key: str
 
 
-class Search(Message):
-    """Ask for versions that fit a filter."""
-
-    filter: str | None = None
-    max_results: int | None = None
-    order_by: list[str] = []
-    page_token: str | None = None
-
-
 def version_number(text: str) -> int:
     """Return the number of a version; raises Invalid."""
     if not text.isdecimal() or not 0 < int(text) < LARGEST:
@@ -142,12 +131,17 @@ def version_message(call: Call, stored: Stored, model: RegisteredModel) -> Model
         user_id=stored.author or "",
         description=stored.description or "",
         run_id=stored.run or "",
-        status_message=stored.status_message or "",
+        status_message=stored.status_message or _lacking(stored),
         run_link=stored.run_link or "",
         model_id=stored.logged_model,
         tags=tag_list(stored.tags),
         aliases=sorted(name for name, at in model.aliases.items() if at == stored.number),
     )
+
+
+def _lacking(stored: Stored) -> str:
+    """Return why clients alone can load a version; nothing where Everfit can, too."""
+    return f"Everfit cannot load it: {stored.unpackaged}" if stored.unpackaged else ""
 
 
 def _source(stored: Stored) -> str:
@@ -236,21 +230,16 @@ def download_uri(call: Call, request: Named) -> dict[str, str]:
     return {"artifact_uri": call.api.rendered(stored.location or "")}
 
 
-def search(call: Call, request: Search) -> dict[str, object]:
+def search(call: Call, request: Query) -> dict[str, object]:
     """Return the versions that fit, page by page."""
-    limit = limit_of(request.max_results, default=10_000, most=MOST_RESULTS)
-    offset = offset_of(request.page_token)
+    page = page_of(request.max_results, request.page_token, default=10_000, most=MOST_RESULTS)
     found = search_versions(
         call.tx,
         where=parse_filter(request.filter, VERSIONS),
         order=parse_order(request.order_by, VERSIONS),
-        limit=limit + 1,
-        offset=offset,
+        limit=page.limit + 1,
+        offset=page.offset,
     )
     models = {name: get_model(call.tx, name) for name in {one.model for one in found}}
-    answer: dict[str, object] = {
-        "model_versions": [version_message(call, one, models[one.model]) for one in found[:limit]]
-    }
-    if len(found) > limit:
-        answer["next_page_token"] = page_token(offset=offset + limit)
-    return answer
+    messages = [version_message(call, one, models[one.model]) for one in found[: page.limit]]
+    return {"model_versions": messages, **page.following(more=len(found) > page.limit)}

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from everfit.monitoring.log import UTC_TIME
-from everfit.registry import label_texts
+from everfit.packages import label_texts
 
 LABEL_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,

@@ -10,7 +10,7 @@ from everfit.data import Split, Task
 from everfit.evaluation import importance
 from everfit.measures.scores import losses
 from everfit.monitoring.reference import reference_profile
-from everfit.registry import FittedModel
+from everfit.packages import FittedModel
 
 # What a column is worth to the model is asked of so many held-out rows: enough to rank columns.
 IMPORTANCE_ROWS = 500

@@ -17,7 +17,7 @@ from everfit.measures.scores import REGRESSION as REGRESSION_METRICS
 from everfit.measures.scores import losses, score
 from everfit.monitoring.model import AlertKind, Finding, MonitorConfig, Quality, Window
 from everfit.monitoring.reference import Reference
-from everfit.registry import label_texts
+from everfit.packages import label_texts
 
 Floats = NDArray[np.float64]
 

@@ -1,22 +1,6 @@
-"""Models: numbered versions, aliases, signatures, and the packages they are loaded from."""
+"""Models by name: numbered versions, aliases, and who vouches for the package of a version."""
 
-from everfit.registry.fitted import FittedModel
-from everfit.registry.labels import label_text, label_texts
-from everfit.registry.model import (
-    CHAMPION,
-    Field,
-    Kind,
-    ModelVersion,
-    Origin,
-    RegisteredModel,
-    Scalar,
-    Signature,
-    Stage,
-)
-from everfit.registry.outside import File, OutsideManifest, describe, mlmodel_file
-from everfit.registry.outside import encode as encode_outside
-from everfit.registry.package import Manifest, pack, read_manifest, unpack
-from everfit.registry.readable import FLAVOR, FOLDER, PACKAGE, readable
+from everfit.registry.model import CHAMPION, ModelVersion, Origin, RegisteredModel, Stage
 from everfit.registry.service.aliases import (
     aliases,
     by_alias,
@@ -51,28 +35,15 @@ from everfit.registry.service.versions import (
     update_version,
     versions_by_stage,
 )
-from everfit.registry.signature import cast, infer_signature
 
 __all__ = [
     "CHAMPION",
-    "FLAVOR",
-    "FOLDER",
-    "PACKAGE",
-    "Field",
-    "File",
-    "FittedModel",
-    "Kind",
-    "Manifest",
     "ModelVersion",
     "Origin",
-    "OutsideManifest",
     "RegisteredModel",
-    "Scalar",
-    "Signature",
     "Stage",
     "aliases",
     "by_alias",
-    "cast",
     "champion",
     "check_trusted",
     "complete_version",
@@ -82,24 +53,15 @@ __all__ = [
     "delete_model_tag",
     "delete_version",
     "delete_version_tag",
-    "describe",
-    "encode_outside",
     "get_model",
     "get_version",
     "import_model",
     "import_version",
-    "infer_signature",
     "is_trusted",
-    "label_text",
-    "label_texts",
     "list_models",
     "list_versions",
     "load_package",
-    "mlmodel_file",
     "newest_signature",
-    "pack",
-    "read_manifest",
-    "readable",
     "register",
     "rename_model",
     "resolve_alias",
@@ -110,7 +72,6 @@ __all__ = [
     "set_version_tag",
     "transition_stage",
     "trust",
-    "unpack",
     "update_model",
     "update_version",
     "versions_by_stage",

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from everfit.registry import FittedModel, unpack
+from everfit.packages import FittedModel, unpack
 
 
 class LoadedModel:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from everfit import __version__
-from everfit.errors import NotFound, Overloaded
+from everfit.errors import NotFound, Overloaded, TooLarge
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer
 from everfit.serving.labels import decode_labels
@@ -33,6 +33,7 @@ from everfit.web import (
     json_reply,
     read_body,
     refuse_foreign_host,
+    send_early_reply,
     send_reply,
 )
 
@@ -62,7 +63,10 @@ class App:
             latency_ms = (time.perf_counter() - call.started) * 1000
             now = self.workspace.clock.now()
             call.counted.traffic.note(now, reply.status, latency_ms, call.answers, rows=call.rows)
-        await send_reply(send, reply)
+        if reply.status == TooLarge.status and not call.is_read:
+            await send_early_reply(receive, send, reply)
+        else:
+            await send_reply(send, reply)
 
     def server(self, name: str) -> ModelServer:
         """Return the server of an endpoint, or raise NotFound."""
@@ -87,7 +91,10 @@ class App:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way, with what is noted of it: its endpoint, rows, answers and start."""
+    """One request on its way, with what is noted of it: its endpoint, rows, answers and start.
+
+    ``is_read`` says that its body came to its end.
+    """
 
     app: App
     scope: Scope
@@ -96,6 +103,7 @@ class Call:
     counted: ModelServer | None = None
     answers: Answers | None = None
     rows: int = 0
+    is_read: bool = False
     started: float = 0.0
 
     def __post_init__(self) -> None:
@@ -113,6 +121,7 @@ class Call:
         app.in_flight += 1
         try:
             body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
+            self.is_read = True
             return Reply(status=200, body=await app.in_thread(answer, self, server, body))
         finally:
             app.in_flight -= 1

@@ -14,7 +14,7 @@ import polars as pl
 from everfit.errors import Invalid, Problem, RowsInvalid, TooLarge
 from everfit.kernel import as_utc
 from everfit.monitoring.model import EARLIEST, LATEST
-from everfit.registry import Field, Kind
+from everfit.packages import Field, Kind
 
 DTYPES: dict[Kind, pl.DataType] = {
     Kind.NUMBER: pl.Float64(),

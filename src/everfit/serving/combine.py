@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from everfit.registry import label_text
+from everfit.packages import label_text
 from everfit.serving.model import CANARY, CHAMPION, Answers
 from everfit.serving.score import Scored
 

@@ -17,7 +17,7 @@ from everfit.deployment import serving_plan
 from everfit.errors import EverfitError, NoRelease
 from everfit.kernel import Workspace
 from everfit.monitoring import LabelLog, prediction_log
-from everfit.registry import FittedModel, Signature
+from everfit.packages import FittedModel, Signature
 from everfit.serving.combine import Scoring, answers, log_rows
 from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load

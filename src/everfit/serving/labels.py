@@ -12,7 +12,7 @@ import polars as pl
 
 from everfit.monitoring import LabelLog, LabelReceipt
 from everfit.monitoring.log import as_numbers
-from everfit.registry import Field, Kind, Signature, label_text, label_texts
+from everfit.packages import Field, Kind, Signature, label_text, label_texts
 from everfit.serving.columns import Problems, as_json, check_count, column, describe
 
 FORM = "write {id, label} or {key, label}, with the time of the label in 'at' if you know it"

@@ -12,7 +12,8 @@ import polars as pl
 from everfit.deployment import ServingPlan
 from everfit.errors import EverfitError, Unavailable
 from everfit.kernel import Workspace
-from everfit.registry import Field, FittedModel, Kind, Signature, get_version, load_package
+from everfit.packages import Field, FittedModel, Kind, Signature
+from everfit.registry import get_version, load_package
 from everfit.serving.columns import DTYPES
 from everfit.serving.rows import RowsDecoder
 from everfit.serving.score import score

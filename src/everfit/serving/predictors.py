@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from everfit.errors import PredictionFailed
-from everfit.registry import cast
+from everfit.packages import cast
 from everfit.serving.core import ModelServer
 
 # Rows of one request: enough to use the model's vectors, few enough to stay below every bound.

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import polars as pl
 
-from everfit.registry import Field, Kind, Signature
+from everfit.packages import Field, Kind, Signature
 from everfit.serving.columns import (
     DTYPES,
     Problems,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from everfit.errors import EverfitError, PredictionFailed
-from everfit.registry import FittedModel
+from everfit.packages import FittedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

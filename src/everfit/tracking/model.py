@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from everfit.errors import Conflict, Invalid
-from everfit.tracking.filters import Comparison, Order
+from everfit.filters import Comparison, Order
 
 Scalar = str | int | float | bool | None
 """A parameter's value: what JSON writes without brackets."""
@@ -20,9 +20,6 @@ DEFAULT_EXPERIMENT = "0"
 NAME_TAG = "mlflow.runName"
 PARENT_TAG = "mlflow.parentRunId"
 """Tags in which the field's clients look for a run's name and parent; kept equal to the run's."""
-
-SOURCE_RUN = "mlflow.sourceRun"
-"""Metadata of a trace by which the field's clients say in which run it was made."""
 
 CONTEXT_TAG = "mlflow.data.context"
 """The tag of an input that says what a run used the dataset for: training, testing, …"""
@@ -217,7 +214,7 @@ class RunSearch:
 class RunQuery:
     """Which runs a person asks for, in writing; ``experiments`` are names, none for all of them.
 
-    ``filter`` and ``order_by`` are written as `everfit.tracking.filters` says; ``deleted`` asks
+    ``filter`` and ``order_by`` are written as `everfit.filters` says; ``deleted`` asks
     for deleted runs too.
     """
 
@@ -236,47 +233,6 @@ class ExperimentSearch:
     clauses: Sequence[Comparison] = ()
     orders: Sequence[Order] = ()
     limit: int = 1_000
-    offset: int = 0
-
-
-class TraceState(StrEnum):
-    """How a traced call stands, or ended."""
-
-    UNSPECIFIED = "state_unspecified"
-    OK = "ok"
-    ERROR = "error"
-    IN_PROGRESS = "in_progress"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
-    """One traced call: when it was, how long it took and how it ended.
-
-    What happened inside it, its spans, is a file that the client puts below ``trace_folder``.
-    ``metadata`` stays as it was logged, ``tags`` can change; a preview is the beginning of what
-    went in or came out. ``duration_ms`` is None until the call has ended.
-    """
-
-    id: str
-    experiment: str
-    state: TraceState
-    started_at: datetime
-    duration_ms: int | None = None
-    client_request_id: str | None = None
-    request_preview: str | None = None
-    response_preview: str | None = None
-    metadata: Mapping[str, str]
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceSearch:
-    """Which traces are asked for: where, by which clauses, in which order, and which part."""
-
-    experiments: Sequence[str]
-    clauses: Sequence[Comparison] = ()
-    orders: Sequence[Order] = ()
-    limit: int = 100
     offset: int = 0
 
 
@@ -363,11 +319,6 @@ def finish(run: Run, status: RunStatus, *, at: datetime, error: str | None) -> R
 def artifact_folder(run: Run) -> str:
     """Return the path of the run's artifacts in the project's tree of files."""
     return f"{run.experiment}/{run.id}/artifacts"
-
-
-def trace_folder(experiment: str, trace_id: str) -> str:
-    """Return the path of a trace's files in the project's tree of files."""
-    return f"{experiment}/traces/{trace_id}/artifacts"
 
 
 def model_folder(model: LoggedModel) -> str:

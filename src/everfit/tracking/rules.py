@@ -8,22 +8,16 @@ import math
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from everfit.errors import Invalid, Problem
-from everfit.tracking.model import DatasetInput, ModelPoint, Trace
+from everfit.tracking.model import DatasetInput, ModelPoint
 
 KEY_LENGTH = 250
 PARAM_LENGTH = 6_000
 TAG_LENGTH = 8_000
 EXPERIMENT_NAME_LENGTH = 500
 EXPERIMENT_TAG_LENGTH = 20_000
-TRACE_TEXT_LENGTH = 8_000
-TRACE_PREVIEW_LENGTH = 10_000
-MOST_TRACE_TEXTS = 1_000
-# The longest duration that the field's clients can write, 315,576,000,000 seconds, is shorter.
-MOST_TRACE_MS = 10**15
 INPUT_TAG_KEY_LENGTH = 255
 INPUT_TAG_LENGTH = 500
 DATASET_LENGTHS = {
@@ -43,7 +37,6 @@ MOST_INT64 = 2**63 - 1
 TEXT, JSON = "text", "json"
 _REFUSED_IN_MODEL_NAMES = "/:.%\"'"
 _KEY = re.compile(r"[/\w.\- :]+")
-_TRACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,49}")
 _SHOWN = 60
 
 
@@ -127,70 +120,6 @@ def _problems(kind: str, texts: Mapping[str, str], most: int) -> Iterable[Proble
         if remedy:
             yield Problem(path=kind, found=shown(key), remedy=remedy)
         yield from _wrong(f"{kind} {shown(key)}", text, most)
-
-
-def cut_trace(trace: Trace) -> Trace:
-    """Return ``trace`` with texts that are too long cut: previews, and values of its keys."""
-    request, response = trace.request_preview, trace.response_preview
-    return replace(
-        trace,
-        request_preview=request and request[:TRACE_PREVIEW_LENGTH],
-        response_preview=response and response[:TRACE_PREVIEW_LENGTH],
-        metadata={key: text[:TRACE_TEXT_LENGTH] for key, text in trace.metadata.items()},
-        tags={key: text[:TRACE_TEXT_LENGTH] for key, text in trace.tags.items()},
-    )
-
-
-def check_trace(trace: Trace) -> None:
-    """Raise one Invalid that names everything in a trace that cannot be kept."""
-    problems = list(_trace_problems(trace))
-    for kind, texts in (("metadata", trace.metadata), ("tag", trace.tags)):
-        problems += _trace_text_problems(kind, texts)
-    if problems:
-        raise Invalid.of(f"trace {shown(trace.id)}", problems, hint="Nothing was logged.")
-
-
-def check_trace_ids(ids: Iterable[str]) -> None:
-    """Raise one Invalid that names every text that cannot be the id of a trace."""
-    problems = list(_id_problems(ids))
-    if problems:
-        raise Invalid.of("the traces named", problems, hint="Nothing was done.")
-
-
-def _id_problems(ids: Iterable[str]) -> Iterable[Problem]:
-    """Return which ids are wrong: a trace's id is part of the path of its files."""
-    for id in ids:
-        if not _TRACE_ID.fullmatch(id):
-            remedy = "use 1 to 50 letters, digits, '_', '-' and '.', a letter or digit first"
-            yield Problem(path="id", found=shown(id), remedy=remedy)
-
-
-def _trace_problems(trace: Trace) -> Iterable[Problem]:
-    yield from _id_problems([trace.id])
-    if trace.duration_ms is not None and abs(trace.duration_ms) > MOST_TRACE_MS:
-        remedy = f"use at most {MOST_TRACE_MS:,} milliseconds"
-        yield Problem(path="duration", found=f"{trace.duration_ms:,}", remedy=remedy)
-    single = {
-        "client_request_id": trace.client_request_id,
-        "request_preview": trace.request_preview,
-        "response_preview": trace.response_preview,
-    }
-    for path, text in single.items():
-        most = KEY_LENGTH if path == "client_request_id" else TRACE_PREVIEW_LENGTH
-        if wrong := wrong_text(text or "", most):
-            yield Problem(path=path, found=shown(text or ""), remedy=wrong)
-
-
-def _trace_text_problems(kind: str, texts: Mapping[str, str]) -> Iterable[Problem]:
-    """Return what is wrong with keys and values; keys may be any text, as clients send them."""
-    if len(texts) > MOST_TRACE_TEXTS:
-        remedy = f"send at most {MOST_TRACE_TEXTS:,}"
-        yield Problem(path=kind, found=f"{len(texts):,} keys", remedy=remedy)
-    for key, text in texts.items():
-        if wrong := wrong_text(key, KEY_LENGTH):
-            yield Problem(path=kind, found=shown(key), remedy=wrong)
-        if wrong := wrong_text(text, TRACE_TEXT_LENGTH):
-            yield Problem(path=f"{kind} {shown(key)}", found=shown(text), remedy=wrong)
 
 
 def check_experiment_name(name: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from everfit.kernel import Blobs, Transaction
-from everfit.registry import FOLDER, PACKAGE, ModelVersion, read_manifest, readable
+from everfit.packages import FOLDER, PACKAGE, read_manifest, readable
+from everfit.registry import ModelVersion
 from everfit.tracking import log_artifact
 
 BINARY = "application/octet-stream"

@@ -16,7 +16,8 @@ from everfit.data import Schema, Segregation, Source, Task, store_version
 from everfit.errors import Cancelled, EverfitError, LeaseLost, PolicyInvalid, Problem
 from everfit.kernel import Transaction, Workspace
 from everfit.measures.scores import better_is
-from everfit.registry import Signature, get_version, register
+from everfit.packages import Signature
+from everfit.registry import get_version, register
 from everfit.tracking import (
     Run,
     RunStatus,

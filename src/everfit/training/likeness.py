@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from everfit.registry import FittedModel
-from everfit.registry.package import MAGIC, unpack
+from everfit.packages import FittedModel, unpack
+from everfit.packages.package import MAGIC
 
 # The relative difference of two finite numbers is at most this, that of 1 and -1.
 MOST = 2.0

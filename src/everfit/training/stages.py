@@ -31,7 +31,7 @@ from everfit.data import (
 )
 from everfit.errors import DataInvalid, StepFailed
 from everfit.measures import scores
-from everfit.registry import FittedModel, infer_signature, pack
+from everfit.packages import FittedModel, infer_signature, pack
 from everfit.training.candidates import algorithm
 from everfit.training.codec import tidied
 from everfit.training.estimators import build

@@ -10,7 +10,7 @@ import pytest
 
 from everfit.data import Split, Task
 from everfit.measures.scores import score
-from everfit.registry import FittedModel
+from everfit.packages import FittedModel
 from everfit.training import ALGORITHMS, METRICS
 from everfit.training.stages import scored, trained
 

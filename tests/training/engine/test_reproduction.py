@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
 from everfit.data import Task
-from everfit.registry import FittedModel, infer_signature, pack
+from everfit.packages import FittedModel, infer_signature, pack
 from everfit.training.likeness import likeness, relative
 from everfit.training.recipe import RecordedStep
 from everfit.training.reproduction import (

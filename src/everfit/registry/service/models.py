@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from everfit.errors import Conflict, Invalid, NotFound
+from everfit.filters import Comparison, Order
 from everfit.kernel import Transaction
 from everfit.registry.model import RegisteredModel, noted
 from everfit.registry.names import check_any_name, check_model_name, check_notes
 from everfit.registry.store import models as store
 from everfit.registry.store import search, versions
-from everfit.tracking.filters import Comparison, Order
 
 
 def create_model(

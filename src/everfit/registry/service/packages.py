@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from everfit.errors import Invalid, UntrustedModel
 from everfit.kernel import Transaction, Workspace
-from everfit.registry.fitted import FittedModel
+from everfit.packages import (
+    FittedModel,
+    decode_outside,
+    is_outside,
+    open_outside,
+    runs_code,
+    unpack,
+)
 from everfit.registry.model import ModelVersion, Origin
-from everfit.registry.opening import open_outside, runs_code
-from everfit.registry.outside import decode, is_outside
-from everfit.registry.package import unpack
 from everfit.registry.store import trusted
 
 
@@ -65,7 +69,7 @@ def _can_harm(workspace: Workspace, version: ModelVersion, package: str) -> bool
     if version.origin is Origin.OWN or not workspace.blobs.has(package):
         return True
     content = workspace.blobs.get(package)
-    return not is_outside(content) or runs_code(decode(content), workspace.blobs)
+    return not is_outside(content) or runs_code(decode_outside(content), workspace.blobs)
 
 
 def load_package(workspace: Workspace, version: ModelVersion) -> FittedModel:
@@ -85,5 +89,5 @@ def load_package(workspace: Workspace, version: ModelVersion) -> FittedModel:
     check_trusted(workspace, version)
     content = workspace.blobs.get(version.require_package())
     if is_outside(content):
-        return open_outside(decode(content), workspace.blobs)
+        return open_outside(decode_outside(content), workspace.blobs)
     return unpack(content)

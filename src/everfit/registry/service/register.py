@@ -7,7 +7,8 @@ from typing import Any
 
 from everfit.errors import Invalid
 from everfit.kernel import Transaction
-from everfit.registry.model import ModelVersion, Origin, RegisteredModel, Signature, noted
+from everfit.packages import Signature
+from everfit.registry.model import ModelVersion, Origin, RegisteredModel, noted
 from everfit.registry.names import check_any_name, check_model_name, check_notes
 from everfit.registry.service.models import hold_known
 from everfit.registry.store import models, trusted

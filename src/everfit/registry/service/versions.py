@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from everfit.errors import Invalid, NotFound
+from everfit.filters import Comparison, Order
 from everfit.kernel import Transaction
-from everfit.registry.model import ModelVersion, Origin, Signature, Stage, noted
+from everfit.packages import Signature
+from everfit.registry.model import ModelVersion, Origin, Stage, noted
 from everfit.registry.names import check_any_name, check_notes
 from everfit.registry.service.models import check_page, hold_known, no_model
 from everfit.registry.store import models, search
 from everfit.registry.store import versions as store
-from everfit.tracking.filters import Comparison, Order
 
 
 def get_version(tx: Transaction, model: str, number: int) -> ModelVersion:

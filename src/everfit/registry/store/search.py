@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from everfit.errors import Invalid
+from everfit.filters import Comparison, Entity, Order
 from everfit.kernel import Transaction, bytewise, ilike, like
 from everfit.registry.store.versions import LARGEST
 from everfit.registry.tables import model_tags, models, version_tags, versions
-from everfit.tracking.filters import Comparison, Entity, Order
 
 # MLflow keeps prompts among the models, marked by this tag; a search leaves them out unless it
 # asks for them.

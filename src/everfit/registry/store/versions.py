@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from everfit.kernel import Transaction
-from everfit.registry.model import ModelVersion, Origin, Signature, Stage
+from everfit.packages import Signature
+from everfit.registry.model import ModelVersion, Origin, Stage
 from everfit.registry.tables import models, version_tags, versions
 
 LARGEST = 2**63 - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from urllib.parse import unquote
 
@@ -61,6 +62,14 @@ def delete_files(tx: Transaction, path: str) -> int:
     if gone:
         tx.record("artifacts-deleted", path, files=gone)
     return gone
+
+
+def delete_folders(tx: Transaction, folders: Sequence[str]) -> None:
+    """Forget every file below many folders; what they were of, the caller tells the ledger."""
+    for folder in folders:
+        check_path(folder)
+    if folders:
+        store.delete_folders(tx, folders)
 
 
 def log_artifact(

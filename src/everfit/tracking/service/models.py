@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from everfit.errors import Conflict, Invalid, NotFound, Problem
+from everfit.filters import MAX_ORDERS
 from everfit.kernel import Transaction
-from everfit.tracking.filters import MAX_ORDERS
 from everfit.tracking.model import (
     LoggedModel,
     LoggedModelData,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from everfit.errors import Invalid, NotFound, Problem
+from everfit.filters import RUNS, parse_filter, parse_order
 from everfit.kernel import Transaction
-from everfit.tracking.filters import RUNS, parse_filter, parse_order
 from everfit.tracking.model import (
     Experiment,
     ExperimentSearch,

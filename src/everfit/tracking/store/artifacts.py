@@ -47,6 +47,13 @@ def delete_artifacts(tx: Transaction, path: str) -> int:
     return tx.connection.execute(statement).rowcount
 
 
+def delete_folders(tx: Transaction, folders: Sequence[str]) -> None:
+    """Forget every file below each of these folders."""
+    query = "DELETE FROM tracking_artifacts WHERE project = ? AND path >= ? AND path < ?"
+    rows = [(tx.project, f"{folder}/", f"{folder}{BEHIND}") for folder in folders]
+    tx.execute(query, rows)
+
+
 def _below(folder: str) -> Sequence[sa.ColumnElement[bool]]:
     if not folder:
         return [sa.true()]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from everfit.filters import Comparison, Condition, Entity, Order, condition, within_times
 from everfit.kernel import Transaction
-from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import ExperimentSearch
-from everfit.tracking.store.conditions import Condition, condition, within_times
 
 _ATTRIBUTES = {
     "name": "e.name",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from everfit.filters import Comparison, Condition, Entity, Value, condition, within_times
 from everfit.kernel import Transaction
-from everfit.tracking.filters import Comparison, Entity, Value
 from everfit.tracking.model import DatasetChoice, ModelOrder, ModelSearch, ModelStatus, Stage
-from everfit.tracking.store.conditions import Condition, condition, within_times
 from everfit.tracking.store.models import PARAMS, TAGS
 
 _ATTRIBUTES = {

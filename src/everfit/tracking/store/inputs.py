@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import astuple
 
+from everfit.filters import chunks, listed
 from everfit.kernel import Transaction, canonical_json
 from everfit.tracking.model import (
     CONTEXT_TAG,
@@ -14,7 +15,6 @@ from everfit.tracking.model import (
     DatasetSummary,
     ModelOutput,
 )
-from everfit.tracking.store.runs import chunks, listed
 
 INPUT, OUTPUT = "input", "output"
 _FIND_DATASET = """

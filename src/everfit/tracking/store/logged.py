@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
+from everfit.filters import chunks, listed
 from everfit.kernel import Transaction
 from everfit.tracking.model import MetricPoint, recency
-from everfit.tracking.store.runs import chunks, listed
 
 # A later point takes the place of the latest value. The order by step stays that by time as long
 # as what comes is later in both than everything before.

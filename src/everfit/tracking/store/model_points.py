@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from everfit.filters import chunks, listed
 from everfit.kernel import Transaction
 from everfit.tracking.model import MetricPoint, ModelPoint
-from everfit.tracking.store.runs import chunks, listed
 
 # What tells the series of a model apart: model and series of the run by number, dataset, digest.
 Series = tuple[int, int, str, str]

@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from everfit.filters import chunks, listed
 from everfit.kernel import Transaction, locked_rows
 from everfit.tracking.model import LoggedModel, ModelStatus, Stage
-from everfit.tracking.store.runs import chunks, listed
 from everfit.tracking.tables import logged_models
 
 PARAMS, TAGS = "tracking_logged_model_params", "tracking_logged_model_tags"

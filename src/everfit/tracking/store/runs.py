@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
 from everfit.errors import NotFound
+from everfit.filters import chunks, listed
 from everfit.kernel import Transaction, locked_rows, microseconds, moment
 from everfit.tracking.model import Run, RunStatus, Stage
 from everfit.tracking.tables import runs
@@ -24,8 +25,6 @@ _COLUMNS = [runs.c[field.name] for field in fields(Run)]
 _FIELDS = [field.name for field in fields(Run)]
 _NAMES = ", ".join(_FIELDS)
 _TIMES = ("started_at", "finished_at", "deleted_at")
-CHUNK = 5_000
-T = TypeVar("T")
 
 
 def insert_run(tx: Transaction, run: Run) -> int | None:
@@ -127,11 +126,6 @@ def runs_by_id(tx: Transaction, ids: Sequence[str]) -> dict[str, Run]:
     return found
 
 
-def listed(numbers: Sequence[int]) -> str:
-    """Return whole numbers as a statement lists them: no text of a caller can be among them."""
-    return ", ".join(map(str, map(int, numbers)))
-
-
 def runs_of_experiment(tx: Transaction, experiment: str) -> list[Run]:
     """Return every run of an experiment, deleted ones too, and hold them."""
     query = sa.select(*_COLUMNS).where(
@@ -139,12 +133,6 @@ def runs_of_experiment(tx: Transaction, experiment: str) -> list[Run]:
     )
     query = locked_rows(tx.connection, query.order_by(runs.c.number))
     return [_run(row) for row in tx.connection.execute(query).mappings()]
-
-
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield ``values`` in parts that fit into one statement."""
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
 
 
 def _is(tx: Transaction, run_id: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from everfit.filters import Comparison, Condition, Entity, Order, condition, within_times
 from everfit.kernel import Transaction
-from everfit.tracking.filters import Comparison, Entity, Order
 from everfit.tracking.model import RunSearch
-from everfit.tracking.store.conditions import Condition, condition, within_times
 
 _ATTRIBUTES = {
     "run_id": "r.id",

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everfit.registry import label_text, label_texts
+from everfit.packages import label_text, label_texts
 
 LABELS = (
     st.lists(st.booleans(), min_size=1)

@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from everfit.errors import Invalid, PredictionFailed
-from everfit.registry.model import Scalar, Signature
-from everfit.registry.signature import cast
+from everfit.packages.model import Scalar, Signature
+from everfit.packages.signature import cast
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"

@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from everfit.errors import NotFound
+from everfit.filters import chunks, listed
 from everfit.kernel import Transaction, locked_rows
-from everfit.tracking.model import Trace, TraceState
-from everfit.tracking.store.artifacts import BEHIND
-from everfit.tracking.store.runs import chunks, listed
-from everfit.tracking.tables import traces
+from everfit.tracing.model import Trace, TraceState
+from everfit.tracing.tables import traces
 
 _PLAIN = (
     "id",
@@ -156,13 +155,6 @@ def delete_links(tx: Transaction, ids: Sequence[str]) -> None:
     """Forget which runs these traces belong to."""
     query = "DELETE FROM tracking_trace_links WHERE project = ? AND trace = ?"
     tx.execute(query, [(tx.project, id) for id in ids])
-
-
-def delete_files(tx: Transaction, folders: Sequence[str]) -> None:
-    """Forget every file below these folders of the tree."""
-    query = "DELETE FROM tracking_artifacts WHERE project = ? AND path >= ? AND path < ?"
-    rows = [(tx.project, f"{folder}/", f"{folder}{BEHIND}") for folder in folders]
-    tx.execute(query, rows)
 
 
 def put_links(tx: Transaction, run_id: str, ids: Sequence[str]) -> None:

@@ -22,8 +22,8 @@ import cloudpickle
 import msgspec
 
 from everfit.errors import Invalid
-from everfit.registry.fitted import FittedModel
-from everfit.registry.model import Signature
+from everfit.packages.fitted import FittedModel
+from everfit.packages.model import Signature
 
 MAGIC = b"EVERFIT\x01"
 LENGTH_BYTES = 4

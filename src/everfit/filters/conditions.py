@@ -1,22 +1,25 @@
-"""One clause of a search as a condition of SQL, the same on every database.
+"""Clauses of searches and lists of keys as SQL writes them, the same on every database.
 
 Only fixed texts become part of a statement; what a caller wrote is bound as a value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from everfit.errors import Invalid
+from everfit.filters.model import Comparison
 from everfit.kernel import matches
-from everfit.tracking.filters import Comparison
 
 # Indexes hold so many characters of a text.
 INDEXED = 200
 # More microseconds than any time has, and fewer than a column takes.
 LATEST = 2.0**62
+CHUNK = 5_000
 ORDERED = frozenset({"=", "!=", "<", "<=", ">", ">="})
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +77,14 @@ def within_times(milliseconds: str | float) -> float:
     """
     number = milliseconds if isinstance(milliseconds, int) else float(milliseconds)
     return max(-LATEST, min(LATEST, number))
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Return whole numbers as a statement lists them: no text of a caller can be among them."""
+    return ", ".join(map(str, map(int, numbers)))
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield ``values`` in parts that fit into one statement."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from everfit.tracking.lexing import Kind, Token
+from everfit.filters.lexing import Kind, Token
+from everfit.filters.model import Entity, Target
 
 ORDERED = ("=", "!=", "<", "<=", ">", ">=")
 LIKES = ("=", "!=", "LIKE", "ILIKE")
@@ -15,26 +15,6 @@ LISTS = ("IN", "NOT IN")
 NULLS = ("IS NULL", "IS NOT NULL")
 INTEGER = re.compile(r"\s*([+-]?)0*([0-9]{1,19})\s*")
 LARGEST = 2**63 - 1
-
-
-class Entity(StrEnum):
-    """What a key belongs to. The last six are of traces alone."""
-
-    ATTRIBUTE = "attribute"
-    METRIC = "metric"
-    PARAM = "param"
-    TAG = "tag"
-    DATASET = "dataset"
-    METADATA = "metadata"
-    SPAN = "span"
-    SPAN_ATTRIBUTE = "span-attribute"
-    FEEDBACK = "feedback"
-    EXPECTATION = "expectation"
-    ISSUE = "issue"
-
-
-Target = tuple[Entity, str]
-"""A key in its canonical form, with what it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

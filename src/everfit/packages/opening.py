@@ -17,11 +17,11 @@ import numpy as np
 
 from everfit.errors import EverfitError, Invalid
 from everfit.kernel import Blobs
-from everfit.registry.adapt import ScoreTable, adapted
-from everfit.registry.fitted import CLASSIFICATION, FittedModel
-from everfit.registry.model import Kind, Scalar, Signature
-from everfit.registry.outside import XGBOOST_CLASSES, File, Loader, OutsideManifest
-from everfit.registry.signature import label_kind
+from everfit.packages.adapt import ScoreTable, adapted
+from everfit.packages.fitted import CLASSIFICATION, FittedModel
+from everfit.packages.model import Kind, Scalar, Signature
+from everfit.packages.outside import XGBOOST_CLASSES, File, Loader, OutsideManifest
+from everfit.packages.signature import label_kind
 
 CODE_FREE = frozenset({Loader.XGBOOST, Loader.LIGHTGBM})
 # What a LightGBM estimator consists of: its trees come back as text. A list of ours, for a list

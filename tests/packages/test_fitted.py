@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from everfit.errors import Invalid, PredictionFailed, RowsInvalid
-from everfit.registry import FittedModel, Scalar, infer_signature
+from everfit.packages import FittedModel, Scalar, infer_signature
 
 ROWS = pl.DataFrame(
     {

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 import everfit
-from everfit.registry.fitted import CLASSIFICATION
-from everfit.registry.model import Field, Kind, Signature
-from everfit.registry.package import Manifest
+from everfit.packages.fitted import CLASSIFICATION
+from everfit.packages.model import Field, Kind, Signature
+from everfit.packages.package import Manifest
 
 FOLDER = "model"
 """Where the files lie among the artifacts of the run that made them."""

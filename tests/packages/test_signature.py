@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everfit.errors import DataInvalid, Invalid, RowsInvalid
-from everfit.registry import Field, Kind, Signature, cast, infer_signature
-from everfit.registry.signature import DTYPES
+from everfit.packages import Field, Kind, Signature, cast, infer_signature
+from everfit.packages.signature import DTYPES
 
 OUTPUT = Field(name="cnt", kind=Kind.NUMBER)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -18,8 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from everfit.errors import Invalid, Problem
-from everfit.kernel.text import as_glob, lower_ascii
-from everfit.tracking.filters import (
+from everfit.filters import (
     EXPERIMENTS,
     LOGGED_MODELS,
     MODELS,
@@ -31,6 +30,7 @@ from everfit.tracking.filters import (
     parse_filter,
     parse_order,
 )
+from everfit.kernel.text import as_glob, lower_ascii
 
 GRAMMARS = {
     "runs": RUNS,

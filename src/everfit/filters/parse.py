@@ -16,44 +16,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice, takewhile
 
 from everfit.errors import Invalid, Problem
-from everfit.tracking.grammars import (
-    EXPERIMENTS,
-    LISTS,
-    LOGGED_MODELS,
-    MODELS,
-    NULLS,
-    RUNS,
-    TRACES,
-    VERSIONS,
-    Entity,
-    Field,
-    Grammar,
-    Target,
-)
-from everfit.tracking.lexing import Kind, Token, name_of, tokens
-
-__all__ = [
-    "EXPERIMENTS",
-    "LOGGED_MODELS",
-    "MAX_ORDERS",
-    "MODELS",
-    "RUNS",
-    "TRACES",
-    "VERSIONS",
-    "Comparison",
-    "Entity",
-    "Grammar",
-    "Order",
-    "order_field",
-    "parse_filter",
-    "parse_order",
-]
-
-Value = str | float | tuple[str, ...] | None
+from everfit.filters.grammars import LISTS, NULLS, Field, Grammar
+from everfit.filters.lexing import Kind, Token, name_of, tokens
+from everfit.filters.model import Comparison, Entity, Order, Target, Value
 
 # A list of 5,000 run ids takes 180,000 characters. SQLite binds 32,766 values, and takes patterns
 # of 50,000 bytes, four of them for a character.
@@ -72,30 +41,6 @@ STRANGE = re.compile("[\0\ud800-\udfff]")
 ESCAPED = re.compile(r"\\([\\'\"])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One clause of a filter: a key and what it is compared with.
-
-    ``operator`` is one of = != < <= > >= LIKE ILIKE RLIKE, IN, NOT IN, IS NULL, IS NOT NULL. The
-    value is a tuple for IN and NOT IN and None for IS NULL and IS NOT NULL; otherwise the key
-    decides whether it is a text or a number. Integers stay integers.
-    """
-
-    entity: Entity
-    key: str
-    operator: str
-    value: Value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One key that rows are ordered by."""
-
-    entity: Entity
-    key: str
-    ascending: bool
-
-
 def parse_filter(text: str | None, grammar: Grammar) -> tuple[Comparison, ...]:
     """Return the clauses of a filter as they were written; none for no text.
 
@@ -108,6 +53,7 @@ def parse_filter(text: str | None, grammar: Grammar) -> tuple[Comparison, ...]:
 
     Examples
     --------
+    >>> from everfit.filters.grammars import RUNS
     >>> [clause] = parse_filter("params.`learning rate` != '0.1'", RUNS)
     >>> clause.entity, clause.key, clause.operator, clause.value
     (<Entity.PARAM: 'param'>, 'learning rate', '!=', '0.1')

@@ -16,37 +16,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everfit.errors import Conflict, Invalid, NotFound
+from everfit.filters import Comparison, Entity, Order, condition
 from everfit.kernel import Transaction, Workspace
-from everfit.tracking import (
+from everfit.tracing import (
     SOURCE_RUN,
-    Comparison,
-    Entity,
-    Order,
     Trace,
     TraceSearch,
     TraceState,
-    check_path,
-    create_experiment,
-    create_run,
-    delete_experiment,
     delete_trace_tag,
     delete_traces,
     end_trace,
-    ensure_default,
-    files_below,
     get_trace,
     get_traces,
     link_traces,
     log_trace,
-    put_file,
     search_traces,
     set_trace_tag,
     trace_folder,
 )
-from everfit.tracking.rules import check_trace_ids
-from everfit.tracking.store import trace_search
-from everfit.tracking.store.conditions import condition
-from everfit.tracking.tables import trace_metadata, trace_tags
+from everfit.tracing.rules import check_trace_ids
+from everfit.tracing.store import search as trace_search
+from everfit.tracing.tables import trace_metadata, trace_tags
+from everfit.tracking import (
+    check_path,
+    create_experiment,
+    create_run,
+    delete_experiment,
+    ensure_default,
+    files_below,
+    put_file,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DIGEST = "0" * 64

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from everfit.registry.model import Scalar
+from everfit.packages.model import Scalar
 
 # MLflow's types as NumPy's; a column with gaps keeps what NumPy makes of it.
 _DTYPES: Mapping[str, str] = {

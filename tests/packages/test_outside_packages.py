@@ -26,19 +26,8 @@ from sklearn.pipeline import make_pipeline
 
 from everfit.errors import Invalid, UntrustedModel
 from everfit.kernel import Workspace
-from everfit.registry import (
-    File,
-    FittedModel,
-    Kind,
-    ModelVersion,
-    create_model,
-    create_version,
-    describe,
-    encode_outside,
-    load_package,
-    mlmodel_file,
-    trust,
-)
+from everfit.packages import File, FittedModel, Kind, describe, encode_outside, mlmodel_file
+from everfit.registry import ModelVersion, create_model, create_version, load_package, trust
 
 # Read when MLflow is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -20,18 +20,9 @@ from sklearn.linear_model import LinearRegression
 
 from everfit.errors import Invalid, LedgerBroken, NotFound, UntrustedModel
 from everfit.kernel import LocalBlobs, ManualClock, Workspace
-from everfit.registry import (
-    FittedModel,
-    ModelVersion,
-    infer_signature,
-    is_trusted,
-    load_package,
-    pack,
-    read_manifest,
-    register,
-    trust,
-)
-from everfit.registry.package import MAGIC, unpack
+from everfit.packages import FittedModel, infer_signature, pack, read_manifest
+from everfit.packages.package import MAGIC, unpack
+from everfit.registry import ModelVersion, is_trusted, load_package, register, trust
 
 ROWS = pl.DataFrame({"x": [0.0, 1.0, 2.0]})
 SIGNATURE = infer_signature(ROWS, pl.Series("y", [0.0]), "regression")
@@ -218,7 +209,7 @@ def test_a_projects_own_class_travels_with_its_code() -> None:
     content = pack(FittedModel(Local(), SIGNATURE))
     # Another process, which has no module of this name: as a model server has no pipeline.py.
     code = (
-        "import sys; from everfit.registry.package import unpack; import polars as pl\n"
+        "import sys; from everfit.packages.package import unpack; import polars as pl\n"
         f"print(unpack(sys.stdin.buffer.read()).predict(pl.DataFrame({ROWS.to_dict(as_series=False)})))"
     )
     done = subprocess.run(

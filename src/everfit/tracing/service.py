@@ -7,20 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from everfit.errors import Conflict, Invalid, NotFound, Problem
+from everfit.filters import Comparison, Entity
 from everfit.kernel import Transaction
-from everfit.tracking.filters import Comparison, Entity
-from everfit.tracking.model import Trace, TraceSearch, TraceState, trace_folder
-from everfit.tracking.rules import (
-    TRACE_TEXT_LENGTH,
-    check_texts,
-    check_trace,
-    check_trace_ids,
-    cut_trace,
-)
-from everfit.tracking.service.experiments import check_takes_runs
-from everfit.tracking.service.runs import number_of
-from everfit.tracking.store import traces as store
-from everfit.tracking.store.trace_search import find_traces
+from everfit.tracing.model import Trace, TraceSearch, TraceState, trace_folder
+from everfit.tracing.rules import TRACE_TEXT_LENGTH, check_trace, check_trace_ids, cut_trace
+from everfit.tracing.store import traces as store
+from everfit.tracing.store.search import find_traces
+from everfit.tracking import check_takes_runs, delete_folders, get_run
+from everfit.tracking.rules import check_texts
 
 SEARCHED = frozenset({Entity.ATTRIBUTE, Entity.TAG, Entity.METADATA})
 PROMPTS_TAG = "mlflow.linkedPrompts"
@@ -149,7 +143,7 @@ def delete_traces(
     gone = [id for _, id in found]
     store.delete_traces(tx, [number for number, _ in found])
     store.delete_links(tx, gone)
-    store.delete_files(tx, [trace_folder(experiment_id, id) for id in gone])
+    delete_folders(tx, [trace_folder(experiment_id, id) for id in gone])
     tx.record("traces-deleted", experiment_id, traces=len(gone), first=gone[0], last=gone[-1])
     return len(gone)
 
@@ -163,7 +157,7 @@ def link_traces(tx: Transaction, run_id: str, ids: Sequence[str]) -> None:
         If there is no such run, or an id is none of a trace.
     """
     check_trace_ids(ids)
-    number_of(tx, run_id)
+    get_run(tx, run_id)
     store.put_links(tx, run_id, ids)
 
 

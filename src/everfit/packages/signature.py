@@ -10,7 +10,7 @@ import polars as pl
 
 from everfit.errors import DataInvalid, Problem, RowsInvalid
 from everfit.kernel import as_utc
-from everfit.registry.model import Field, Kind, Scalar, Signature
+from everfit.packages.model import Field, Kind, Scalar, Signature
 
 MAX_PROBLEMS = 20
 MAX_CATEGORIES = 1_000

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from everfit.errors import Invalid
-from everfit.registry.fitted import CLASSIFICATION
-from everfit.registry.mlmodel import (
+from everfit.packages.fitted import CLASSIFICATION
+from everfit.packages.mlmodel import (
     FILE,
     FUNCTION,
     MOST_BYTES,
@@ -25,7 +25,7 @@ from everfit.registry.mlmodel import (
     read_mlmodel,
     versions,
 )
-from everfit.registry.model import Signature
+from everfit.packages.model import Signature
 
 MAGIC = b"EVERFIT\x02"
 MOST_FILES = 10_000

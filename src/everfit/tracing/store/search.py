@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
+from everfit.filters import Comparison, Condition, Entity, Order, condition
 from everfit.kernel import Transaction
-from everfit.tracking.filters import Comparison, Entity, Order
-from everfit.tracking.model import SOURCE_RUN, TraceSearch
-from everfit.tracking.store.conditions import Condition, condition
+from everfit.tracing.model import SOURCE_RUN, TraceSearch
 
 _ENDED_AT = "(t.started_at + coalesce(t.duration_ms, 0) * 1000)"
 _ATTRIBUTES = {

@@ -14,8 +14,8 @@ import msgspec
 import yaml
 
 from everfit.errors import Invalid
-from everfit.registry.fitted import CLASSIFICATION, REGRESSION
-from everfit.registry.model import Field, Kind, Scalar, Signature
+from everfit.packages.fitted import CLASSIFICATION, REGRESSION
+from everfit.packages.model import Field, Kind, Scalar, Signature
 
 FILE = "MLmodel"
 MOST_BYTES = 1 << 20

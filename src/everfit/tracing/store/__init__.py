@@ -1,0 +1,1 @@
+"""Rows of traces: the only modules of this room that speak SQL."""
