@@ -6,7 +6,8 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
 # Its own libraries warn of each other.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    import mlflow
     from mlflow import MlflowClient
     from mlflow.entities import (
         Dataset,
@@ -71,6 +73,17 @@ def filled(request: pytest.FixtureRequest, tmp_path: Path, empty: Path) -> Fille
 def sqlite_filled(tmp_path: Path, empty: Path) -> Filled:
     """A store in SQLite with at least one of everything."""
     return fill("sqlite", tmp_path, empty)
+
+
+@contextmanager
+def store_at(source: str) -> Iterator[Any]:
+    """Point MLflow's fluent interface at a store."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(source)
+    try:
+        yield MlflowClient(source, source)
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def fill(kind: str, folder: Path, empty: Path) -> Filled:

@@ -155,7 +155,7 @@ def test_what_lies_in_a_bucket_stays_there(
     report = import_mlflow(workspace, str(file), tell=silent)
     assert report.sound, report.problems
     assert report.remarks == [
-        "left where they are: the artifacts of 1 runs and models at s3://",
+        "left where they are: artifacts of 1 runs, models and traces at s3://",
     ]
     with workspace.reading() as tx:
         experiment = find_experiment(tx, "far")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from everfit.errors import Problem
+from everfit.tracing import Trace
 from everfit.tracking import DatasetInput, LoggedModelData, MetricPoint, RunData
 from everfit.tracking.sift import wrong_point
 
@@ -83,6 +84,13 @@ def model_differences(source: LoggedModelData, here: LoggedModelData) -> list[st
     for name in ("experiment", "name", "type", "source_run", "status", "stage", "created_at"):
         compared[name] = (getattr(source.model, name), getattr(here.model, name))
     return [name for name, (one, other) in compared.items() if one != other]
+
+
+def trace_differences(source: Trace, here: Trace) -> list[str]:
+    """Return in which parts a trace is another one here than in the source."""
+    return [
+        one.name for one in fields(Trace) if getattr(source, one.name) != getattr(here, one.name)
+    ]
 
 
 def shown(point: MetricPoint) -> tuple[str, str, int, int]:

@@ -14,6 +14,7 @@ from everfit.errors import Invalid
 from everfit.mlflow_api.values import moment, run_status
 from everfit.registry import ModelVersion, Origin, RegisteredModel
 from everfit.registry import Stage as VersionStage
+from everfit.tracing import Trace, TraceState
 from everfit.tracking import (
     NAME_TAG,
     PARENT_TAG,
@@ -33,6 +34,9 @@ UNPACKAGED = "it was imported from MLflow and is not packed yet"
 # MLflow's database cannot hold infinities and keeps the largest doubles in their place.
 MOST_DOUBLE = 1.797693134862315e308
 _MODEL_STATUSES = dict(enumerate(ModelStatus))
+_TRACE_STATES = {state.upper(): state for state in TraceState} | {
+    "TRACE_STATUS_UNSPECIFIED": TraceState.UNSPECIFIED
+}
 
 
 def experiment(row: Row, tags: Mapping[str, str]) -> Experiment:
@@ -100,6 +104,22 @@ def logged_model(row: Row) -> LoggedModel:
         stage=Stage(row.get("lifecycle_stage") or "active"),
         created_at=made,
         updated_at=at(row.get("last_updated_timestamp_ms")) or made,
+    )
+
+
+def trace(row: Row, metadata: Mapping[str, str], tags: Mapping[str, str]) -> Trace:
+    """Return a trace with all the tags it has there; raises Invalid, KeyError."""
+    return Trace(
+        id=row["request_id"],
+        experiment=str(row["experiment_id"]),
+        state=_TRACE_STATES[row["status"]],
+        started_at=moment(row["timestamp_ms"], "timestamp_ms"),
+        duration_ms=row.get("execution_time_ms"),
+        client_request_id=row.get("client_request_id"),
+        request_preview=row.get("request_preview"),
+        response_preview=row.get("response_preview"),
+        metadata=metadata,
+        tags=tags,
     )
 
 

@@ -7,16 +7,15 @@ Registered models lie below ``models`` of the whole.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
+from typing import Any
 
 from everfit.errors import Invalid
 from everfit.foreign import entities
-from everfit.foreign.entities import DELETED_VERSION, WORKSPACE
+from everfit.foreign.entities import DELETED_VERSION
+from everfit.foreign.file_traces import FileTraces
+from everfit.foreign.folders import MEND, META, files, folders, meta_of, read, texts
 from everfit.foreign.model import ForeignModel, ForeignRegistered, ForeignRun, Report
 from everfit.tracking import (
     DatasetInput,
@@ -28,11 +27,9 @@ from everfit.tracking import (
     RunData,
 )
 
-META, TRASH, MODELS = "meta.yaml", ".trash", "models"
+TRASH, MODELS = ".trash", "models"
 RESERVED = frozenset({"tags", "datasets", "traces", MODELS})
 _STATUSES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
-_MEND = "mend the file, then import again"
-T = TypeVar("T")
 
 
 class FileStore:
@@ -41,16 +38,17 @@ class FileStore:
     def __init__(self, root: Path, report: Report) -> None:
         self.name = str(root)
         self._report = report
-        self._experiments = {path.name: path for path in _folders(root)} | {
-            path.name: path for path in _folders(root / TRASH)
+        self._experiments = {path.name: path for path in folders(root)} | {
+            path.name: path for path in folders(root / TRASH)
         }
         self._experiments.pop(MODELS, None)
         self._runs: dict[str, Path] = {}
         self._models: dict[str, Path] = {}
         for folder in self._experiments.values():
-            self._runs |= {run.name: run for run in _folders(folder) if run.name not in RESERVED}
-            self._models |= {model.name: model for model in _folders(folder / MODELS)}
-        self._registered = _folders(root / MODELS)
+            self._runs |= {run.name: run for run in folders(folder) if run.name not in RESERVED}
+            self._models |= {model.name: model for model in folders(folder / MODELS)}
+        self._registered = folders(root / MODELS)
+        self.traces = FileTraces(self._experiments.values(), report)
         if not self._experiments and not self._registered:
             raise Invalid(
                 f"{root} is no file store of MLflow: no folder in it has a {META}",
@@ -61,9 +59,9 @@ class FileStore:
         """Return all experiments, deleted ones too."""
 
         def build(folder: Path) -> Experiment:
-            return entities.experiment(_meta(folder), _texts(folder / "tags"))
+            return entities.experiment(meta_of(folder), texts(folder / "tags"))
 
-        return self._read("experiment", list(self._experiments.values()), build)
+        return read(self._report, "experiment", list(self._experiments.values()), build)
 
     def run_ids(self) -> list[str]:
         """Return the ids of all runs, by experiment."""
@@ -71,10 +69,10 @@ class FileStore:
 
     def runs(self, ids: Sequence[str]) -> list[ForeignRun]:
         """Return these runs without their points."""
-        return self._read("run", [self._runs[id] for id in ids], self._run)
+        return read(self._report, "run", [self._runs[id] for id in ids], self._run)
 
     def _run(self, folder: Path) -> ForeignRun:
-        meta, tags = _meta(folder), _texts(folder / "tags")
+        meta, tags = meta_of(folder), texts(folder / "tags")
         status = meta.get("status")
         row = {
             **meta,
@@ -87,13 +85,13 @@ class FileStore:
         data = RunData(
             run=entities.run(row, tags),
             metrics=(),
-            params=_texts(folder / "params"),
+            params=texts(folder / "params"),
             tags=tags,
             datasets=tuple(datasets),
             models=tuple(models),
             outputs=tuple(
                 ModelOutput(model=made["destination_id"], step=made.get("step") or 0)
-                for made in map(_meta, _folders(folder / "outputs"))
+                for made in map(meta_of, folders(folder / "outputs"))
             ),
         )
         uri = meta.get("artifact_uri") or ""
@@ -101,11 +99,11 @@ class FileStore:
 
     def _inputs(self, folder: Path) -> tuple[list[str], list[DatasetInput]]:
         models, datasets = [], []
-        for used in map(_meta, _folders(folder / "inputs")):
+        for used in map(meta_of, folders(folder / "inputs")):
             if used["source_type"] == "MODEL":
                 models.append(used["source_id"])
                 continue
-            described = _meta(folder.parent / "datasets" / used["source_id"])
+            described = meta_of(folder.parent / "datasets" / used["source_id"])
             renamed = {f"dataset_{key}": value for key, value in described.items()}
             dataset = entities.dataset({**described, **renamed})
             datasets.append(DatasetInput(dataset=dataset, tags=used.get("tags") or {}))
@@ -124,10 +122,10 @@ class FileStore:
 
     def models(self, ids: Sequence[str]) -> list[ForeignModel]:
         """Return these logged models."""
-        return self._read("logged model", [self._models[id] for id in ids], self._model)
+        return read(self._report, "logged model", [self._models[id] for id in ids], self._model)
 
     def _model(self, folder: Path) -> ForeignModel:
-        meta = _meta(folder)
+        meta = meta_of(folder)
         row = {
             **meta,
             "creation_timestamp_ms": meta["creation_timestamp"],
@@ -140,8 +138,8 @@ class FileStore:
         ]
         data = LoggedModelData(
             model=entities.logged_model(row),
-            params=_texts(folder / "params"),
-            tags=_texts(folder / "tags"),
+            params=texts(folder / "params"),
+            tags=texts(folder / "tags"),
             points=tuple(points),
         )
         uri = meta.get("artifact_location") or ""
@@ -149,49 +147,34 @@ class FileStore:
 
     def registered(self) -> list[ForeignRegistered]:
         """Return all registered models with the versions that are not deleted."""
-        return self._read("registered model", self._registered, self._registered_model)
+        return read(self._report, "registered model", self._registered, self._registered_model)
 
     def _registered_model(self, folder: Path) -> ForeignRegistered:
-        aliases = {alias: int(at) for alias, at in _texts(folder / "aliases").items()}
-        versions = [one for one in _folders(folder) if one.name.startswith("version-")]
-        kept = [one for one in versions if _meta(one).get("current_stage") != DELETED_VERSION]
-        row = _stamped(_meta(folder))
+        aliases = {alias: int(at) for alias, at in texts(folder / "aliases").items()}
+        versions = [one for one in folders(folder) if one.name.startswith("version-")]
+        kept = [one for one in versions if meta_of(one).get("current_stage") != DELETED_VERSION]
+        row = _stamped(meta_of(folder))
         return ForeignRegistered(
-            model=entities.registered_model(row, _texts(folder / "tags"), aliases),
+            model=entities.registered_model(row, texts(folder / "tags"), aliases),
             last_number=max((_number(one) for one in versions), default=0),
-            versions=self._read(
+            versions=read(
+                self._report,
                 f"version of {folder.name!r}",
                 sorted(kept, key=_number),
-                lambda one: entities.version(_stamped(_meta(one)), _texts(one / "tags")),
+                lambda one: entities.version(_stamped(meta_of(one)), texts(one / "tags")),
             ),
         )
 
     def left_out(self) -> dict[str, int]:
         """Return how many there are of kinds that do not come over."""
-        traces = [
-            trace
-            for folder in self._experiments.values()
-            for trace in _folders(folder / "traces", "trace_info.yaml")
-        ]
-        return {"traces": len(traces)}
+        return self.traces.left_out()
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
-    def _read(self, kind: str, folders: Sequence[Path], build: Callable[[Path], T]) -> list[T]:
-        """Return what ``build`` makes of the folders; one that it cannot read is noted."""
-        found = []
-        for folder in folders:
-            try:
-                found.append(build(folder))
-            except (Invalid, KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-                said = f"{type(error).__name__}: {error}"
-                self._report.refuse(f"{kind} {folder.name}", said, _MEND)
-        return found
-
     def _lines(self, subject: str, folder: Path) -> Iterator[tuple[str, list[list[str]]]]:
         """Yield the metrics of a folder with the fields of their lines; wrong lines are noted."""
-        for key, file in _files(folder):
+        for key, file in files(folder):
             sound = []
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
                 fields = line.split(" ", 3)
@@ -199,7 +182,7 @@ class FileStore:
                     sound.append(fields)
                 elif line.strip():
                     path = f"{subject} metric {key!r} line {number}"
-                    self._report.refuse(path, repr(line[:100]), _MEND)
+                    self._report.refuse(path, repr(line[:100]), MEND)
             if sound:
                 yield key, sound
 
@@ -234,23 +217,6 @@ def _model_point(model: str, key: str, fields: Sequence[str]) -> ModelPoint:
     )
 
 
-def _folders(root: Path, meta: str = META) -> list[Path]:
-    """Return the folders right below ``root`` that have a ``meta`` file, by name."""
-    if not root.is_dir():
-        return []
-    return sorted(path for path in root.iterdir() if (path / meta).is_file())
-
-
-def _meta(folder: Path) -> dict[str, Any]:
-    """Return what ``meta.yaml`` says; raises OSError, YAMLError, TypeError, ValueError."""
-    said = yaml.safe_load((folder / META).read_text(encoding="utf-8"))
-    if not isinstance(said, dict):
-        raise TypeError(f"{folder / META} says nothing")
-    if said.get("workspace", WORKSPACE) != WORKSPACE:
-        raise ValueError(f"it lies in the workspace {said['workspace']!r}")
-    return said
-
-
 def _stamped(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return times under the names of the database."""
     return {
@@ -262,18 +228,3 @@ def _stamped(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _number(folder: Path) -> int:
     return int(folder.name.removeprefix("version-"))
-
-
-def _texts(folder: Path) -> dict[str, str]:
-    """Return the texts that lie below a folder, by their paths; raises OSError, ValueError."""
-    return {key: file.read_bytes().decode("utf-8") for key, file in _files(folder)}
-
-
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Return every file below a folder with its path in it, by path."""
-    found = []
-    for root, _, names in os.walk(folder):
-        for name in names:
-            file = Path(root) / name
-            found.append((file.relative_to(folder).as_posix(), file))
-    return sorted(found)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from everfit.errors import Problem
 from everfit.registry import ModelVersion, RegisteredModel
+from everfit.tracing import Trace
 from everfit.tracking import Experiment, LoggedModelData, MetricPoint, RunData
 
 
@@ -23,6 +24,8 @@ class Kind(StrEnum):
     TAGS = "tags of runs"
     DATASETS = "datasets used"
     LOGGED_MODELS = "logged models"
+    TRACES = "traces"
+    LINKS = "links of traces to runs"
     FILES = "artifact files"
     MODELS = "registered models"
     VERSIONS = "model versions"
@@ -92,12 +95,44 @@ class ForeignModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignTrace:
+    """A trace, the ids of runs it was linked to, and where its files and spans lie.
+
+    Files lie at ``artifact_uri``, or in the folder ``beside``. Spans are a file among them, unless
+    they are ``in_database`` or were ``archived`` in a form of MLflow's own.
+    """
+
+    trace: Trace
+    artifact_uri: str
+    beside: Path | None = None
+    runs: tuple[str, ...] = ()
+    in_database: bool = False
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignRegistered:
     """A registered model with its versions; numbers up to ``last_number`` were given."""
 
     model: RegisteredModel
     last_number: int
     versions: Sequence[ModelVersion]
+
+
+class ForeignTraces(Protocol):
+    """Port: the traces of a store."""
+
+    def ids(self) -> list[str]:
+        """Return the ids of all traces, by experiment."""
+        ...
+
+    def some(self, ids: Sequence[str]) -> list[ForeignTrace]:
+        """Return these traces without their spans."""
+        ...
+
+    def spans(self, trace_id: str) -> bytes | None:
+        """Return spans that lie in the database as clients write them to a file, or None."""
+        ...
 
 
 class ForeignStore(Protocol):
@@ -108,6 +143,11 @@ class ForeignStore(Protocol):
     """
 
     name: str
+
+    @property
+    def traces(self) -> ForeignTraces:
+        """Return the part of the store that holds traces."""
+        ...
 
     def experiments(self) -> list[Experiment]:
         """Return all experiments, deleted ones too."""

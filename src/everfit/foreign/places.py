@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,9 +17,10 @@ from everfit.tracking import Artifact, check_path
 PROXIED = "mlflow-artifacts"
 DEFAULT_PROXIED = "mlartifacts"
 CHUNK_BYTES = 1024 * 1024
-# EXPERIMENT/RUN/artifacts or EXPERIMENT/models/MODEL/artifacts, and what lies below it.
+# EXPERIMENT/RUN/artifacts, or EXPERIMENT/models/MODEL/artifacts or one of a trace, and what lies
+# below it.
 _TAIL = re.compile(
-    r"(?:^|/)(?P<folder>[^/]+/(?:models/(?P<model>m-[^/]+)|(?P<run>[^/]+))/artifacts)"
+    r"(?:^|/)(?P<folder>[^/]+/(?:models/(?P<model>m-[^/]+)|traces/[^/]+|(?P<run>[^/]+))/artifacts)"
     r"(?:/(?P<rest>.*))?$"
 )
 _SOURCE = re.compile(r"(?:runs:/(?P<run>[^/]+)|models:/(?P<model>m-[^/@]+))(?:/(?P<rest>.*))?")
@@ -108,30 +109,51 @@ class Copied:
         """Return how many files the folder has, with those that cannot come over."""
         return len(self.names) + len(self.refused)
 
+    def add(self, file: NewFile) -> None:
+        """Note a file that was copied."""
+        self.new.append(file)
+        self.names[file.name] = file.digest
 
-def copy_files(blobs: Blobs, folder: Path | None, tree: str, present: Sequence[Artifact]) -> Copied:
+    def compare(self, name: str, digest: str, known: Artifact) -> None:
+        """Note a file that the tree has already, perhaps with another content."""
+        if digest != known.digest:
+            self.differing.append(name)
+        self.names[name] = digest
+
+
+def copy_files(
+    blobs: Blobs,
+    folder: Path | None,
+    tree: str,
+    present: Sequence[Artifact],
+    *,
+    made: Mapping[str, bytes] | None = None,
+) -> Copied:
     """Copy the files of a folder into blobs, but for those that are in the tree already.
 
     ``present`` is what the tree has below ``tree``; a file that is there is read and compared.
+    ``made`` are contents of files that stand in the place of those of the folder.
     Links are not followed: what they lead to may be no artifact.
     """
     here = {file.name.removeprefix(f"{tree}/"): file for file in present}
     copied = Copied()
     for file in sorted(_files(folder)) if folder is not None else ():
         name = file.relative_to(folder or file).as_posix()
+        if made and name in made:
+            continue
         wrong = _wrong(file, f"{tree}/{name}")
         if wrong is not None:
             copied.refused[name] = wrong
-            continue
-        known = here.get(name)
-        if known is None:
-            digest, size = _stored(blobs, file)
-            copied.new.append(NewFile(name=name, digest=digest, bytes=size))
+        elif name in here:
+            copied.compare(name, _digest(file), here[name])
         else:
-            digest = _digest(file)
-            if digest != known.digest:
-                copied.differing.append(name)
-        copied.names[name] = digest
+            digest, size = _stored(blobs, file)
+            copied.add(NewFile(name=name, digest=digest, bytes=size))
+    for name, content in (made or {}).items():
+        if name in here:
+            copied.compare(name, hashlib.sha256(content).hexdigest(), here[name])
+        else:
+            copied.add(NewFile(name=name, digest=blobs.put(content), bytes=len(content)))
     return copied
 
 

@@ -15,6 +15,7 @@ from everfit.foreign.places import Places
 from everfit.foreign.registered import bring_registered
 from everfit.foreign.runs import bring_experiments, bring_runs
 from everfit.foreign.sql import SqlStore, open_sqlite, open_url
+from everfit.foreign.traces import bring_traces
 from everfit.kernel import Workspace
 
 
@@ -40,13 +41,14 @@ def import_mlflow(
         bring_experiments(context)
         bring_runs(context)
         bring_logged_models(context)
+        bring_traces(context)
         bring_registered(context)
         for said, count in store.left_out().items():
             if count:
                 report.remarks.append(f"not imported: {count:,} {said}")
         for place, count in context.kept_away.items():
             report.remarks.append(
-                f"left where they are: the artifacts of {count:,} runs and models at {place}"
+                f"left where they are: artifacts of {count:,} runs, models and traces at {place}"
             )
     finally:
         store.close()

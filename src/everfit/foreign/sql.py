@@ -6,9 +6,9 @@ Tables and columns came and went with MLflow's versions, so every query takes wh
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,6 +16,8 @@ from everfit.errors import Invalid, NotFound, Unavailable
 from everfit.foreign import entities
 from everfit.foreign.entities import DELETED_VERSION, WORKSPACE, Row
 from everfit.foreign.model import ForeignModel, ForeignRegistered, ForeignRun, Report
+from everfit.foreign.sql_rows import SqlRows, is_ours
+from everfit.foreign.sql_traces import OF_TRACES, SqlTraces
 from everfit.tracking import (
     DatasetInput,
     Experiment,
@@ -50,15 +52,16 @@ OPTIONAL = (
     "model_version_tags",
 )
 LEFT_OUT = {
-    "trace_info": "traces",
     "assessments": "assessments of traces",
+    "issues": "issues",
+    "label_schemas": "label schemas",
+    "review_queues": "review queues",
     "evaluation_datasets": "evaluation datasets",
     "scorers": "scorers",
     "webhooks": "webhooks",
 }
 WORKSPACED = {"experiments": "experiments", "registered_models": "registered models"}
 AT_ONCE = 5_000
-T = TypeVar("T")
 
 
 def open_sqlite(file: Path) -> sa.Engine:
@@ -99,7 +102,7 @@ class SqlStore:
         self._engine = engine
         try:
             self._connection = engine.connect()
-            self._tables = _tables(self._connection)
+            self._there = SqlRows(self._connection, (*REQUIRED, *OPTIONAL, *OF_TRACES), report)
         except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
             raise Unavailable(
                 f"the database {name} cannot be read: {error}",
@@ -112,28 +115,27 @@ class SqlStore:
             ) from error
         self._refuse_unknown()
         self._note_workspaces()
+        self.traces = SqlTraces(self._there)
 
     def experiments(self) -> list[Experiment]:
         """Return all experiments, deleted ones too."""
-        tags = self._texts("experiment_tags", "experiment_id")
-        return self._read(
-            [row for row in self._rows("experiments", order="experiment_id") if _is_ours(row)],
+        tags = self._there.texts("experiment_tags", "experiment_id")
+        return self._there.read(
+            [row for row in self._there.rows("experiments", order="experiment_id") if is_ours(row)],
             lambda row: f"experiment {row['experiment_id']}",
             lambda row: entities.experiment(row, tags.get(row["experiment_id"], {})),
         )
 
     def run_ids(self) -> list[str]:
         """Return the ids of all runs, by experiment."""
-        runs, owners = self._tables["runs"].c, self._tables["experiments"].c
-        query = sa.select(runs.run_uuid).order_by(runs.experiment_id, runs.run_uuid)
-        if "workspace" in owners:
-            ours = sa.select(owners.experiment_id).where(owners.workspace == WORKSPACE)
-            query = query.where(runs.experiment_id.in_(ours))
+        runs = self._there.tables["runs"].c
+        query = sa.select(runs.run_uuid).where(self._there.in_our_experiments(runs.experiment_id))
+        query = query.order_by(runs.experiment_id, runs.run_uuid)
         return list(self._connection.execute(query).scalars())
 
     def runs(self, ids: Sequence[str]) -> list[ForeignRun]:
         """Return these runs without their points."""
-        params, tags = (self._texts(name, "run_uuid", ids) for name in ("params", "tags"))
+        params, tags = (self._there.texts(name, "run_uuid", ids) for name in ("params", "tags"))
         used, models, outputs = self._used(ids), self._linked(ids, "IN"), self._linked(ids, "OUT")
 
         def build(row: Row) -> ForeignRun:
@@ -149,12 +151,12 @@ class SqlStore:
             )
             return ForeignRun(data=data, artifact_uri=row["artifact_uri"] or "")
 
-        rows = self._rows("runs", "run_uuid", ids)
-        return self._read(rows, lambda row: f"run {row['run_uuid']}", build)
+        rows = self._there.rows("runs", "run_uuid", ids)
+        return self._there.read(rows, lambda row: f"run {row['run_uuid']}", build)
 
     def points(self, run_id: str) -> Iterator[MetricPoint]:
         """Yield the points of a run's metrics, metric by metric."""
-        metrics = self._tables["metrics"].c
+        metrics = self._there.tables["metrics"].c
         columns = (metrics.key, metrics.value, metrics.timestamp, metrics.step, metrics.is_nan)
         query = sa.select(*columns).where(metrics.run_uuid == run_id)
         query = query.order_by(metrics.key, metrics.step, metrics.timestamp)
@@ -165,15 +167,15 @@ class SqlStore:
     def model_ids(self) -> list[str]:
         """Return the ids of all logged models."""
         known = {one.id for one in self.experiments()}
-        rows = self._rows("logged_models", order="model_id")
+        rows = self._there.rows("logged_models", order="model_id")
         return [row["model_id"] for row in rows if str(row["experiment_id"]) in known]
 
     def models(self, ids: Sequence[str]) -> list[ForeignModel]:
         """Return these logged models."""
-        params = self._texts("logged_model_params", "model_id", ids, names=_OF_PARAM)
-        tags = self._texts("logged_model_tags", "model_id", ids, names=_OF_TAG)
+        params = self._there.texts("logged_model_params", "model_id", ids, names=_OF_PARAM)
+        tags = self._there.texts("logged_model_tags", "model_id", ids, names=_OF_TAG)
         points: dict[str, list[ModelPoint]] = {}
-        for row in self._rows("logged_model_metrics", "model_id", ids):
+        for row in self._there.rows("logged_model_metrics", "model_id", ids):
             points.setdefault(row["model_id"], []).append(_model_point(row))
 
         def build(row: Row) -> ForeignModel:
@@ -186,17 +188,17 @@ class SqlStore:
             )
             return ForeignModel(data=data, artifact_uri=row["artifact_location"] or "")
 
-        rows = self._rows("logged_models", "model_id", ids)
-        return self._read(rows, lambda row: f"logged model {row['model_id']}", build)
+        rows = self._there.rows("logged_models", "model_id", ids)
+        return self._there.read(rows, lambda row: f"logged model {row['model_id']}", build)
 
     def registered(self) -> list[ForeignRegistered]:
         """Return all registered models with the versions that are not deleted."""
-        tags = self._texts("registered_model_tags", "name")
+        tags = self._there.texts("registered_model_tags", "name")
         aliases: dict[str, dict[str, int]] = {}
-        for row in filter(_is_ours, self._rows("registered_model_aliases")):
+        for row in filter(is_ours, self._there.rows("registered_model_aliases")):
             aliases.setdefault(row["name"], {})[row["alias"]] = int(row["version"])
         versions: dict[str, list[Row]] = {}
-        for row in filter(_is_ours, self._rows("model_versions", order="version")):
+        for row in filter(is_ours, self._there.rows("model_versions", order="version")):
             versions.setdefault(row["name"], []).append(row)
         notes = self._version_tags()
 
@@ -205,15 +207,15 @@ class SqlStore:
             return ForeignRegistered(
                 model=entities.registered_model(row, tags.get(name, {}), aliases.get(name, {})),
                 last_number=max((int(one["version"]) for one in known), default=0),
-                versions=self._read(
+                versions=self._there.read(
                     [one for one in known if one["current_stage"] != DELETED_VERSION],
                     lambda one: f"version {name}/{one['version']}",
                     lambda one: entities.version(one, notes.get((name, one["version"]), {})),
                 ),
             )
 
-        rows = [row for row in self._rows("registered_models", order="name") if _is_ours(row)]
-        return self._read(rows, lambda row: f"registered model {row['name']!r}", build)
+        rows = [row for row in self._there.rows("registered_models", order="name") if is_ours(row)]
+        return self._there.read(rows, lambda row: f"registered model {row['name']!r}", build)
 
     def left_out(self) -> dict[str, int]:
         """Return how many there are of kinds that do not come over."""
@@ -223,7 +225,7 @@ class SqlStore:
             if inspector.has_table(name):
                 query = sa.select(sa.func.count()).select_from(sa.table(name))
                 found[said] = int(self._connection.execute(query).scalar_one())
-        return found
+        return found | self.traces.left_out()
 
     def close(self) -> None:
         """Close the connection."""
@@ -234,7 +236,7 @@ class SqlStore:
         missing = [
             f"{name}.{column}"
             for name, columns in REQUIRED.items()
-            for column in sorted(columns - _names(self._tables.get(name)))
+            for column in sorted(columns - self._there.columns(name))
         ]
         if missing:
             raise Invalid(
@@ -246,46 +248,15 @@ class SqlStore:
     def _note_workspaces(self) -> None:
         for name, said in WORKSPACED.items():
             others: dict[str, int] = {}
-            for row in self._rows(name):
-                if not _is_ours(row):
+            for row in self._there.rows(name):
+                if not is_ours(row):
                     others[row["workspace"]] = others.get(row["workspace"], 0) + 1
             for workspace, count in others.items():
                 remedy = f"only the workspace {WORKSPACE!r} is imported"
                 self._report.refuse(f"workspace {workspace}", f"{count} {said}", remedy)
 
-    def _rows(
-        self,
-        name: str,
-        column: str | None = None,
-        values: Sequence[object] = (),
-        *,
-        order: str | None = None,
-    ) -> Sequence[Row]:
-        """Return the rows of a table, those of ``values`` if asked for; none without the table."""
-        table = self._tables.get(name)
-        if table is None:
-            return []
-        query = sa.select(table)
-        if column is not None:
-            query = query.where(table.c[column].in_(values)).order_by(table.c[column])
-        if order is not None:
-            query = query.order_by(table.c[order])
-        return [dict(row) for row in self._connection.execute(query).mappings()]
-
-    def _texts(
-        self,
-        name: str,
-        owner: str,
-        ids: Sequence[str] | None = None,
-        *,
-        names: tuple[str, str] = ("key", "value"),
-    ) -> dict[Any, dict[str, str]]:
-        rows = self._rows(name) if ids is None else self._rows(name, owner, ids)
-        key, value = names
-        return entities.texts([(row[owner], row[key], row[value]) for row in rows if _is_ours(row)])
-
     def _version_tags(self) -> dict[Any, dict[str, str]]:
-        rows = filter(_is_ours, self._rows("model_version_tags"))
+        rows = filter(is_ours, self._there.rows("model_version_tags"))
         return entities.texts(
             [((row["name"], row["version"]), row["key"], row["value"]) for row in rows]
         )
@@ -294,16 +265,16 @@ class SqlStore:
         """Return the datasets that these runs used."""
         links = [
             row
-            for row in self._rows("inputs", "destination_id", ids)
+            for row in self._there.rows("inputs", "destination_id", ids)
             if (row["source_type"], row["destination_type"]) == ("DATASET", "RUN")
         ]
         wanted = sorted({row["source_id"] for row in links})
         datasets = {
             row["dataset_uuid"]: entities.dataset(row)
-            for row in self._rows("datasets", "dataset_uuid", wanted)
+            for row in self._there.rows("datasets", "dataset_uuid", wanted)
         }
         uuids = [row["input_uuid"] for row in links]
-        tags = self._texts("input_tags", "input_uuid", uuids, names=("name", "value"))
+        tags = self._there.texts("input_tags", "input_uuid", uuids, names=("name", "value"))
         found: dict[str, list[DatasetInput]] = {}
         for row in links:
             if row["source_id"] in datasets:
@@ -316,30 +287,14 @@ class SqlStore:
     def _linked(self, ids: Sequence[str], way: str) -> dict[str, list[ModelOutput]]:
         """Return the logged models that these runs took (IN) or made (OUT)."""
         found: dict[str, list[ModelOutput]] = {}
-        for row in self._rows("inputs", "source_id", ids):
+        for row in self._there.rows("inputs", "source_id", ids):
             if row["source_type"] == f"RUN_{way}PUT":
                 made = ModelOutput(model=row["destination_id"], step=row.get("step") or 0)
                 found.setdefault(row["source_id"], []).append(made)
         return found
 
-    def _read(
-        self, rows: Sequence[Row], named: Callable[[Row], str], build: Callable[[Row], T]
-    ) -> list[T]:
-        """Return what ``build`` makes of the rows; one that it cannot read is noted."""
-        found = []
-        for row in rows:
-            try:
-                found.append(build(row))
-            except (Invalid, KeyError, TypeError, ValueError) as error:
-                self._report.refuse(named(row), str(error), "mend it in MLflow, then import again")
-        return found
-
 
 _OF_PARAM, _OF_TAG = ("param_key", "param_value"), ("tag_key", "tag_value")
-
-
-def _is_ours(row: Row) -> bool:
-    return bool(row.get("workspace", WORKSPACE) == WORKSPACE)
 
 
 def _model_point(row: Row) -> ModelPoint:
@@ -351,18 +306,3 @@ def _model_point(row: Row) -> ModelPoint:
         digest=row["dataset_digest"] or "",
         run=row["run_id"],
     )
-
-
-def _tables(connection: sa.Connection) -> dict[str, sa.TableClause]:
-    """Return the tables we know that are there, with the columns that they have."""
-    inspector = sa.inspect(connection)
-    there = set(inspector.get_table_names())
-    return {
-        name: sa.table(name, *(sa.column(one["name"]) for one in inspector.get_columns(name)))
-        for name in (*REQUIRED, *OPTIONAL)
-        if name in there
-    }
-
-
-def _names(table: sa.TableClause | None) -> set[str]:
-    return set() if table is None else set(table.c.keys())

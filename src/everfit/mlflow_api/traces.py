@@ -21,6 +21,7 @@ from everfit.mlflow_api.pages import Query, page_of
 from everfit.mlflow_api.values import milliseconds, moment
 from everfit.mlflow_api.wire import Message, Nothing
 from everfit.tracing import (
+    OWN_FILES_TAG,
     Trace,
     TraceSearch,
     TraceState,
@@ -43,13 +44,16 @@ MOST_LINKED = 100
 MOST_INFOS = 10_000
 # 9999-12-31: clients that delete everything send any number that is large enough.
 LAST_MS = 253_402_214_400_000
-LOCATION_TAG = "mlflow.artifactLocation"
+LOCATION_TAG, SPANS_TAG = "mlflow.artifactLocation", "mlflow.trace.spansLocation"
+# What the latter says of spans that are no file of the trace.
+IN_DATABASE, ARCHIVED = "TRACKING_STORE", "ARCHIVE_REPO"
 # Where a trace's files and spans lie is for the server to say: a client that could change it
 # would send others to read there.
 OWN_TAGS = frozenset(
     {
         LOCATION_TAG,
-        "mlflow.trace.spansLocation",
+        OWN_FILES_TAG,
+        SPANS_TAG,
         "mlflow.trace.archiveLocation",
         "mlflow.trace.archivalFailure",
     }
@@ -267,7 +271,7 @@ def located_tags(call: Call, traces: Sequence[Trace]) -> list[dict[str, str]]:
     locations = artifact_locations(call.tx, {trace.experiment for trace in traces})
     found = []
     for trace in traces:
-        location = locations[trace.experiment]
+        location = None if OWN_FILES_TAG in trace.tags else locations[trace.experiment]
         own = call.api.artifact_uri(trace_folder(trace.experiment, trace.id))
         uri = f"{location.rstrip('/')}/traces/{trace.id}/artifacts" if location else own
         found.append({**trace.tags, LOCATION_TAG: uri})

@@ -1,6 +1,7 @@
 """Traces: the calls of instrumented functions, in an experiment and perhaps of a run."""
 
 from everfit.tracing.model import (
+    OWN_FILES_TAG,
     SOURCE_RUN,
     Trace,
     TraceSearch,
@@ -13,13 +14,16 @@ from everfit.tracing.service import (
     end_trace,
     get_trace,
     get_traces,
+    import_trace,
     link_traces,
+    linked_runs,
     log_trace,
     search_traces,
     set_trace_tag,
 )
 
 __all__ = [
+    "OWN_FILES_TAG",
     "SOURCE_RUN",
     "Trace",
     "TraceSearch",
@@ -29,7 +33,9 @@ __all__ = [
     "end_trace",
     "get_trace",
     "get_traces",
+    "import_trace",
     "link_traces",
+    "linked_runs",
     "log_trace",
     "search_traces",
     "set_trace_tag",

@@ -12,6 +12,9 @@ from everfit.filters import Comparison, Order
 SOURCE_RUN = "mlflow.sourceRun"
 """Metadata of a trace by which the field's clients say in which run it was made."""
 
+OWN_FILES_TAG = "everfit.files"
+"""The tag of a trace whose files lie in our own tree, wherever those of its experiment lie."""
+
 
 class TraceState(StrEnum):
     """How a traced call stands, or ended."""

@@ -46,11 +46,16 @@ def check_trace_ids(ids: Iterable[str]) -> None:
         raise Invalid.of("the traces named", problems, hint="Nothing was done.")
 
 
+def wrong_trace_id(id: str) -> str | None:
+    """Return what is wrong with the id of a trace, which is part of the path of its files."""
+    if _TRACE_ID.fullmatch(id):
+        return None
+    return "use 1 to 50 letters, digits, '_', '-' and '.', a letter or digit first"
+
+
 def _id_problems(ids: Iterable[str]) -> Iterable[Problem]:
-    """Return which ids are wrong: a trace's id is part of the path of its files."""
     for id in ids:
-        if not _TRACE_ID.fullmatch(id):
-            remedy = "use 1 to 50 letters, digits, '_', '-' and '.', a letter or digit first"
+        if remedy := wrong_trace_id(id):
             yield Problem(path="id", found=shown(id), remedy=remedy)
 
 

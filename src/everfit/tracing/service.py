@@ -13,7 +13,7 @@ from everfit.tracing.model import Trace, TraceSearch, TraceState, trace_folder
 from everfit.tracing.rules import TRACE_TEXT_LENGTH, check_trace, check_trace_ids, cut_trace
 from everfit.tracing.store import traces as store
 from everfit.tracing.store.search import find_traces
-from everfit.tracking import check_takes_runs, delete_folders, get_run
+from everfit.tracking import check_takes_runs, delete_folders, get_experiment, get_run
 from everfit.tracking.rules import check_texts
 
 SEARCHED = frozenset({Entity.ATTRIBUTE, Entity.TAG, Entity.METADATA})
@@ -45,6 +45,25 @@ def log_trace(tx: Transaction, trace: Trace) -> Trace:
             trace=trace.id,
         )
     return store.load_traces(tx, [number])[0]
+
+
+def import_trace(tx: Transaction, trace: Trace) -> bool:
+    """Add a trace that was logged elsewhere, as it was; return False where its id is taken.
+
+    ``trace`` must be such as `everfit.tracing.sift` lets through.
+
+    Raises
+    ------
+    NotFound
+        If its experiment is not there; a deleted one is.
+    """
+    get_experiment(tx, trace.experiment)
+    number = store.insert_trace(tx, trace)
+    if number is None:
+        return False
+    store.put_texts(tx, store.METADATA, number, trace.metadata)
+    store.put_texts(tx, store.TAGS, number, trace.tags)
+    return True
 
 
 def end_trace(
@@ -159,6 +178,11 @@ def link_traces(tx: Transaction, run_id: str, ids: Sequence[str]) -> None:
     check_trace_ids(ids)
     get_run(tx, run_id)
     store.put_links(tx, run_id, ids)
+
+
+def linked_runs(tx: Transaction, ids: Sequence[str]) -> dict[str, set[str]]:
+    """Return by trace the runs it was linked to; a run that its metadata name is none of them."""
+    return store.links(tx, ids)
 
 
 def _put(tx: Transaction, trace: Trace) -> int | None:

@@ -11,7 +11,7 @@ from everfit.errors import NotFound
 from everfit.filters import chunks, listed
 from everfit.kernel import Transaction, locked_rows
 from everfit.tracing.model import Trace, TraceState
-from everfit.tracing.tables import traces
+from everfit.tracing.tables import trace_links, traces
 
 _PLAIN = (
     "id",
@@ -25,10 +25,11 @@ _COLUMNS = ", ".join(("number", "started_at", "state", *_PLAIN))
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 METADATA, TAGS = "tracking_trace_metadata", "tracking_trace_tags"
 
-# A trace that is sent again is brought up to date, but never moves: its files lie where it was.
-_PUT = """
+_INSERT = """
 INSERT INTO tracking_traces AS t (project, id, experiment, state, started_at, duration_ms,
-    client_request_id, request_preview, response_preview) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    client_request_id, request_preview, response_preview) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# A trace that is sent again is brought up to date, but never moves: its files lie where it was.
+_PUT = f"""{_INSERT}
 ON CONFLICT (project, id) DO UPDATE SET
     state = excluded.state,
     started_at = excluded.started_at,
@@ -42,7 +43,19 @@ WHERE t.experiment = excluded.experiment RETURNING number
 
 def put_trace(tx: Transaction, trace: Trace) -> int | None:
     """Add or update a trace without its texts; return its number, None if it lies elsewhere."""
-    row = (
+    number: int | None = tx.execute(_PUT, _row(tx, trace)).scalar()
+    return number
+
+
+def insert_trace(tx: Transaction, trace: Trace) -> int | None:
+    """Add a trace without its texts; return its number, None if its id is taken."""
+    query = f"{_INSERT} ON CONFLICT DO NOTHING RETURNING number"
+    number: int | None = tx.execute(query, _row(tx, trace)).scalar()
+    return number
+
+
+def _row(tx: Transaction, trace: Trace) -> tuple[object, ...]:
+    return (
         tx.project,
         trace.id,
         trace.experiment,
@@ -53,8 +66,6 @@ def put_trace(tx: Transaction, trace: Trace) -> int | None:
         trace.request_preview,
         trace.response_preview,
     )
-    number: int | None = tx.execute(_PUT, row).scalar()
-    return number
 
 
 def put_texts(tx: Transaction, table: str, trace: int, values: Mapping[str, str]) -> None:
@@ -166,6 +177,18 @@ def put_links(tx: Transaction, run_id: str, ids: Sequence[str]) -> None:
             "ON CONFLICT DO NOTHING",
             rows,
         )
+
+
+def links(tx: Transaction, ids: Sequence[str]) -> dict[str, set[str]]:
+    """Return the runs that these traces were linked to, by the traces' ids."""
+    found: dict[str, set[str]] = {}
+    for part in chunks(ids):
+        query = sa.select(trace_links.c.trace, trace_links.c.run).where(
+            trace_links.c.project == tx.project, trace_links.c.trace.in_(part)
+        )
+        for trace, run in tx.connection.execute(query):
+            found.setdefault(trace, set()).add(run)
+    return found
 
 
 def _texts(tx: Transaction, table: str, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
