@@ -46,12 +46,19 @@ class Context:
             yield part
             self.tell(kind, start + len(part), len(ids))
 
-    def home(self, what: str, id: str, experiment: str) -> Experiment | None:
+    def home(
+        self,
+        what: str,
+        id: str,
+        experiment: str,
+        *,
+        wrong: Callable[[str], str | None] = wrong_id,
+    ) -> Experiment | None:
         """Return the experiment of here that an entity belongs to; None if it cannot come over."""
         home = self.homes.get(experiment)
-        wrong = wrong_id(id) if home is not None else "its experiment did not come over"
-        if wrong is not None:
-            self.report.refuse(f"{what} {id[:100]!r}", "it cannot come over", wrong)
+        reason = wrong(id) if home is not None else "its experiment did not come over"
+        if reason is not None:
+            self.report.refuse(f"{what} {id[:100]!r}", "it cannot come over", reason)
             return None
         return home
 

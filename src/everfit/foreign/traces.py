@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from everfit.foreign.checking import trace_differences
-from everfit.foreign.context import Context, parts
+from everfit.foreign.context import Context
 from everfit.foreign.model import ForeignTrace, Kind
 from everfit.foreign.places import Copied, copy_files
 from everfit.kernel import Transaction
@@ -71,13 +71,9 @@ class _Ready:
 
 def bring_traces(context: Context) -> None:
     """Bring the traces over that are not here, and compare all of them with the source."""
-    ids, bare = context.store.traces.ids(), _Bare()
-    context.count(Kind.TRACES).source += len(ids)
-    done = 0
-    for part in parts(ids):
+    bare = _Bare()
+    for part in context.parts(Kind.TRACES, context.store.traces.ids()):
         _bring_part(context, context.store.traces.some(part), bare)
-        done += len(part)
-        context.tell(Kind.TRACES, done, len(ids))
     if bare.count:
         found = f"no spans of {bare.count:,} that have ended, such as {bare.first}"
         remedy = "name the folder they lie in with --artifacts, if there is one"
@@ -118,10 +114,9 @@ def _here(tx: Transaction, found: Sequence[ForeignTrace]) -> _Here:
 
 
 def _ready(context: Context, one: ForeignTrace, here: _Here, bare: _Bare) -> _Ready | None:
-    id, home = one.trace.id, context.homes.get(one.trace.experiment)
-    wrong = wrong_trace_id(id) if home is not None else "its experiment did not come over"
-    if home is None or wrong is not None:
-        context.report.refuse(f"trace {id[:100]!r}", "it cannot come over", str(wrong))
+    id = one.trace.id
+    home = context.home("trace", id, one.trace.experiment, wrong=wrong_trace_id)
+    if home is None:
         return None
     content = context.store.traces.spans(id) if one.in_database else None
     folder = _folder(context, one, home.location, content)
