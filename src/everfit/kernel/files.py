@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sys
 import tempfile
 from contextlib import suppress
 from io import BufferedWriter
@@ -58,17 +57,7 @@ class NewFile:
         self._file.flush()
         if self.durable:
             os.fsync(self._file.fileno())
-            self._leave_memory()
         self._synced = self.size
-
-    def _leave_memory(self) -> None:
-        """Give the memory of what was synced back: the next part takes the same pages.
-
-        New ones cost more than the copying, and push out what others read again and again.
-        """
-        length = self.size - self._synced
-        if sys.platform == "linux" and length >= SYNC_BYTES:
-            os.posix_fadvise(self._file.fileno(), self._synced, length, os.POSIX_FADV_DONTNEED)
 
 
 def clear_abandoned(folder: Path) -> None:
