@@ -47,13 +47,17 @@ def _filled(database: sqlite3.Connection, rows: int, seconds: float) -> tuple[fl
 
 
 def copies_per_second(file: Path, repetitions: int) -> float:
-    """Return how many copies of a file a second reach the disk, by the median copy."""
-    copy, taken = file.with_suffix(".copy"), []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        shutil.copyfile(file, copy)
-        with copy.open("rb+") as written:
-            os.fsync(written.fileno())
-        taken.append(time.perf_counter() - started)
-        copy.unlink()
+    """Return how many copies of a file a second reach the disk, by the median copy.
+
+    All of them are kept, as a server keeps what it is given: a copy in the memory that the one
+    before has just left is up to three times as fast.
+    """
+    taken = []
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        for repetition in range(repetitions):
+            copy, started = Path(folder) / str(repetition), time.perf_counter()
+            shutil.copyfile(file, copy)
+            with copy.open("rb+") as written:
+                os.fsync(written.fileno())
+            taken.append(time.perf_counter() - started)
     return 1 / statistics.median(taken)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from everfit.errors import Invalid
-from everfit.kernel import Transaction
+from everfit.kernel import BlobWriter, Transaction
 from everfit.mlflow_api.artifacts import (
     UNKNOWN_MEDIA,
     BeginParts,
@@ -27,8 +28,9 @@ from everfit.tracking import Artifact, artifact_folder, check_path, get_file, ge
 from everfit.web import Reply, StreamedReply, body_chunks
 
 ROOT = "/api/2.0/mlflow-artifacts"
-# So much is gathered before a thread is asked to write it.
-GATHERED_BYTES = 1 << 20
+# So much is gathered before a thread is asked to write it; so much at most while it does.
+BLOCK_BYTES = 1 << 20
+MOST_BYTES = 8 << 20
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 M = TypeVar("M")
 _DONE = Reply(status=200, body=b"{}")
@@ -110,18 +112,34 @@ async def stored(asked: Asked) -> tuple[str, int]:
     """Return digest and size of the body, which is on disk then; raises TooLarge, StorageFull."""
     plane = asked.plane
     most = plane.workspace.settings.max_artifact_bytes
-    gathered: list[bytes] = []
-    waiting = 0
     with plane.workspace.blobs.writer() as writer:
-        async with aclosing(body_chunks(asked.scope, asked.receive, most=most)) as chunks:
-            async for chunk in chunks:
-                gathered.append(chunk)
-                waiting += len(chunk)
-                if waiting >= GATHERED_BYTES:
-                    await plane.in_thread(writer.write, b"".join(gathered))
-                    gathered, waiting = [], 0
-        await plane.in_thread(writer.write, b"".join(gathered))
+
+        def writing(chunks: Sequence[bytes]) -> asyncio.Future[None]:
+            return asyncio.ensure_future(plane.in_thread(_write, writer, chunks))
+
+        gathered: list[bytes] = []
+        size = 0
+        # What is written while the next chunks come in.
+        written = writing(gathered)
+        try:
+            async with aclosing(body_chunks(asked.scope, asked.receive, most=most)) as chunks:
+                async for chunk in chunks:
+                    gathered.append(chunk)
+                    size += len(chunk)
+                    if size >= (BLOCK_BYTES if written.done() else MOST_BYTES):
+                        await written
+                        written, gathered, size = writing(gathered), [], 0
+        finally:
+            # A thread that still writes must not find its file closed.
+            await asyncio.wait([written])
+        await written
+        await writing(gathered)
         return await plane.in_thread(writer.finish)
+
+
+def _write(writer: BlobWriter, chunks: Sequence[bytes]) -> None:
+    for chunk in chunks:
+        writer.write(chunk)
 
 
 async def _given(asked: Asked, file: Artifact) -> StreamedReply:
