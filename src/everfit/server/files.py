@@ -120,7 +120,7 @@ async def stored(asked: Asked) -> tuple[str, int]:
         gathered: list[bytes] = []
         size = 0
         # What is written while the next chunks come in.
-        written = writing(gathered)
+        written = writing(())
         try:
             async with aclosing(body_chunks(asked.scope, asked.receive, most=most)) as chunks:
                 async for chunk in chunks:
