@@ -137,13 +137,14 @@ def planned(workspace: Workspace, request: TrainingRequest, run_id: str) -> Plan
     """Return the plan of ``request``; raises PolicyInvalid, PipelineInvalid."""
     pipeline = load_pipeline(request.pipeline, request.params) if request.pipeline else None
     source = located(request)
-    collects = pipeline is not None and "collected" in pipeline.steps
+    functions = pipeline.steps if pipeline else {}
+    asked_for = any("source" in function.inputs for function in functions.values())
     plan = Plan(
         request=request,
         pipeline=pipeline,
-        # What the user's own function reads is not known here: each run collects it once.
-        version=run_id if collects else _content_version(source, run_id),
-        source=store_value(workspace, source) if collects else "",
+        version="" if "collected" in functions else _content_version(source, run_id),
+        run=run_id,
+        source=store_value(workspace, source) if asked_for else "",
         expectations=(store_value(workspace, request.expectations) if request.expectations else ""),
         max_columns=workspace.settings.max_columns,
     )

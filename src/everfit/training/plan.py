@@ -50,13 +50,15 @@ def stage(function: str, inputs: Mapping[str, str], /, *, name: str = "", **para
 class Plan:
     """How the steps of one training hang together.
 
-    ``version`` identifies the content of the source, ``source`` and ``expectations`` are the
-    stored values of these parts of the request, ``max_columns`` bounds what is read.
+    ``version`` identifies the content of the source and ``run`` the run, ``source`` and
+    ``expectations`` are the stored values of these parts of the request, ``max_columns`` bounds
+    what is read.
     """
 
     request: TrainingRequest
     pipeline: Pipeline | None
     version: str
+    run: str
     source: str
     expectations: str
     max_columns: int
@@ -101,24 +103,21 @@ class Plan:
         candidates = {spec.name for spec in self.request.candidates}
         late = candidates | self.after({"segregated", *candidates})
         calls = [self.user(name, self.wires) for name in self.functions if name not in late]
-        calls = [self._versioned(call) for call in calls]
         if "collected" not in self.functions:
-            calls.append(self._versioned(self._collected()))
+            calls.append(self._collected())
         return [*calls, *self._row_calls(), *self._split_calls()]
 
     def _collected(self) -> Call:
         # A file is named by its full path, so only a database's URL may start from the base.
-        return stage(
+        call = stage(
             "collected",
             {},
             source=asdict(located(self.request)),
             base=str(self.request.base.resolve()),
             max_columns=self.max_columns,
         )
-
-    def _versioned(self, call: Call) -> Call:
         # Code and path stay the same when the file changes: its content is part of the key.
-        return replace(call, version=self.version) if call.name == "collected" else call
+        return replace(call, version=self.version)
 
     def _row_calls(self) -> list[Call]:
         request = self.request
@@ -225,12 +224,15 @@ class Plan:
         assert self.pipeline is not None  # noqa: S101 - only its functions have such names
         function = self.pipeline.steps[name]
         given = {param: self.request.params[param] for param in function.params}
+        # What a function of the user's reads is not known here: each run has it read once.
+        reads = name == "collected" or "source" in function.inputs
         return Call(
             name=name,
             function=self.pipeline.reference(name),
             inputs={wanted: wires.get(wanted, wanted) for wanted in function.inputs},
             params={**given, **params},
             own_process=function.own_process,
+            version=self.run if reads else "",
         )
 
     def after(self, names: Collection[str]) -> set[str]:
