@@ -11,6 +11,7 @@ from everfit.governance import Question, approvals, approve, verify_ledger, why
 from everfit.kernel import Workspace, enqueue
 from everfit.registry import Field, Kind, Signature, create_version, register
 from everfit.tracking import log_metrics, log_params, start_run
+from everfit.training.service import record_repeated
 
 SIGNATURE = Signature(
     inputs=(Field(name="x", kind=Kind.NUMBER, nullable=False),),
@@ -98,6 +99,7 @@ def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
         job = enqueue(tx, "retrain", {"reason": "drift"})
         steps = parse_rollout("100%")
         release = start_release(tx, endpoint="bike", version=1, steps=steps)
+        record_repeated(tx, run, "fitted", "signal SIGKILL")
     question = Question(workspace=workspace, model="bike")
     with workspace.reading() as tx:
         version = "\n".join(why(question, tx, "v1"))
@@ -109,6 +111,7 @@ def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
     assert f"release {release.id}: live" in version
     assert "mae = 41.5" in of_run
     assert "depth = 8" in of_run
+    assert "step 'fitted' was run once more: its process ended with signal SIGKILL" in of_run
     assert "drift" in of_job
 
 
