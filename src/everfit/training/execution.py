@@ -14,6 +14,7 @@ from everfit.errors import EverfitError
 from everfit.kernel import Blobs, Settings, Workspace, canonical_json, storable
 from everfit.training import service
 from everfit.training.ends import GIB, Raised, meaning, words
+from everfit.training.logs import StepLogs
 from everfit.training.pool import Code, Process, ProcessEnded, StepPool, Value
 from everfit.training.steps import (
     Call,
@@ -67,6 +68,7 @@ class Execution:
     pool: StepPool
     progress: Progress
     lease: Heartbeat | None
+    logs: StepLogs | None
     _results: dict[str, StepResult] = field(default_factory=dict)
     _waiting: dict[str, set[str]] = field(default_factory=dict)
     _takers: dict[str, list[str]] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class Execution:
             self._waiting[name] = set(call.needs)
             for source in call.needs:
                 self._takers.setdefault(source, []).append(name)
+        self._deliver_logs()
         try:
             self._make_ready([name for name, needs in self._waiting.items() if not needs])
             self._record_and_start([])
@@ -99,6 +102,10 @@ class Execution:
         if self.lease is not None and time.monotonic() - self._checked_at >= CHECK_SECONDS:
             self._checked_at = time.monotonic()
             self.lease.check()
+
+    def _deliver_logs(self) -> None:
+        if self.logs is not None:
+            self.logs.deliver()
 
     def _make_ready(self, names: Sequence[str]) -> None:
         """Take each of these from the cache, with what that makes ready, or let it wait to run."""
@@ -141,12 +148,20 @@ class Execution:
 
     def _start(self, name: str, process: Process) -> None:
         call = self.calls[name]
-        request = {"function": call.function, "params": dict(call.params), "code": self.code}
+        logs = self.logs.begin(self._key(name), call.prefix) if self.logs else {}
+        request = {
+            "function": call.function,
+            "params": dict(call.params),
+            "code": self.code,
+            "log": logs,
+        }
         work = (self.workspace.blobs, process, request, self._inputs(call))
         self._running[self.pool.threads.submit(_run, *work)] = (name, process)
 
     def _harvest(self, done: set[Future[Made]]) -> None:
         """Record what is done, and start what has become ready by it."""
+        # First what the steps logged: one that is on record does not run again.
+        self._deliver_logs()
         rows: list[Row] = []
         ready: list[str] = []
         failure: BaseException | None = None
@@ -212,6 +227,8 @@ class Execution:
             if state.status == "running":
                 self.progress.step_started(state.name)
             elif state.status == "finished":
+                if self.logs is not None:
+                    self.logs.done(self._results[state.name].key)
                 self.progress.step_finished(self._results[state.name])
 
     def _inputs(self, call: Call) -> dict[str, Value]:

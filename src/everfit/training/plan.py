@@ -17,6 +17,8 @@ from everfit.training.search import Trial
 from everfit.training.steps import BLOB, Call
 
 STAGES = "everfit.training.stages"
+# The prefix of what is logged by steps that several trials share.
+TRIALS = "trials"
 # What a pipeline.py may ask for although it does not define it.
 GIVEN = ("source", "collected", "prepared", "schema", "segregated")
 METRICS: Mapping[Task, tuple[str, ...]] = {
@@ -172,7 +174,7 @@ class Plan:
         if trial.candidate not in self.functions:
             setting = self._setting(trial)
             return [stage("tried", inputs, name=label, metrics=list(metrics), **setting)]
-        calls = self._user_fit(trial, given, name=f"{label}: fitted")
+        calls = self._user_fit(trial, given, name=f"{label}: fitted", prefix=label)
         inputs |= {"fitted": calls[-1].name}
         wanted = {"part": "validation", "metrics": list(metrics)}
         return [*calls, stage("scored", inputs, name=label, **wanted)]
@@ -204,15 +206,24 @@ class Plan:
             "seed": self.request.seed,
         }
 
-    def _user_fit(self, trial: Trial, given: Mapping[str, str], *, name: str) -> list[Call]:
-        """Return the user's candidate function, what it needs of the user's, and its wrapping."""
+    def _user_fit(
+        self, trial: Trial, given: Mapping[str, str], *, name: str, prefix: str = ""
+    ) -> list[Call]:
+        """Return the user's candidate function, what it needs of the user's, and its wrapping.
+
+        What these log is named after the trial; what only the final fit logs, by its name alone.
+        """
         function = self.functions[trial.candidate]
         params = dict(trial.params)
         if "seed" in function.defaults and "seed" not in params:
             params["seed"] = self.request.seed
-        fit = replace(self.user(trial.candidate, given, **params), name=f"{name} estimator")
+        fit = self.user(trial.candidate, given, **params)
+        fit = replace(fit, name=f"{name} estimator", prefix=prefix)
         inputs = {"estimator": fit.name, "segregated": given["segregated"]}
-        return [*self._needed(fit, given), fit, stage("wrapped", inputs, name=name)]
+        needed = self._needed(fit, given)
+        if prefix:
+            needed = [replace(call, prefix=TRIALS) for call in needed]
+        return [*needed, fit, stage("wrapped", inputs, name=name)]
 
     def _needed(self, call: Call, given: Mapping[str, str]) -> list[Call]:
         names = [name for name in sorted(call.needs) if name in self.functions]

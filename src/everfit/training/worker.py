@@ -1,8 +1,8 @@
 """The child process that runs steps, and the protocol it speaks.
 
-Started as a file, never imported there: nothing but the standard library and ``codec`` is loaded
-until a step needs more. Requests come on standard input and replies leave on a pipe of their own,
-so that whatever a step prints, in Python or in C, goes to the output that is captured.
+Started as a file, never imported there: nothing but the standard library, ``codec`` and ``within``
+is loaded until a step needs more. Requests come on standard input and replies leave on a pipe of
+their own, so that whatever a step prints, in Python or in C, goes to the output that is captured.
 
 A message is two lengths, a JSON header, and attachments whose lengths ``sizes`` lists.
 """
@@ -139,15 +139,17 @@ def run_step(
     request: dict[str, Any], attachments: list[bytes], kept: Kept, codec: ModuleType
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Run the step of ``request``; return the reply and the encoded value."""
+    within = importlib.import_module("everfit.within")
     forget_peak()
     wall, cpu = time.perf_counter(), cpu_seconds()
     for (handle, kind), content in zip(request["attached"], attachments, strict=True):
         kept.add(handle, kind, content)
-    function = load_function(request["function"], request["code"])
     code = request["code"]
-    inputs = {name: kept.value(handle, code) for name, handle in request["inputs"].items()}
-    value = function(**inputs, **request["params"])
-    del inputs
+    with within.logging_to(within.StepContext(**request["log"])):
+        function = load_function(request["function"], code)
+        inputs = {name: kept.value(handle, code) for name, handle in request["inputs"].items()}
+        value = function(**inputs, **request["params"])
+        del inputs
     kind, content = _encoded(value, codec, code)
     kept.add(request["output"], kind, content)
     metered = {
