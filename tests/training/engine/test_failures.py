@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from everfit.errors import Cancelled, DataInvalid, StepFailed
+from everfit.training.pool import Process
 from everfit.training.service import run_step, run_steps
 from everfit.training.steps import Quiet, StepResult
 
@@ -186,6 +189,21 @@ def test_a_step_whose_process_was_killed_is_run_once_more_and_that_is_on_record(
     assert event.data["ended"].startswith("signal SIGKILL")
     assert row.status == "finished"
     assert re.fullmatch(r"almost\n\[its process ended with signal SIGKILL.*\]\ndone\n", row.output)
+
+
+def test_what_arrives_while_a_step_runs_does_not_end_it(project: Project) -> None:
+    project.write(FAILING)
+    code = {"pipeline": (str(project.file), hashlib.sha256(project.file.read_bytes()).hexdigest())}
+    request = {"function": f"{project.file}:sleeps", "params": {"seconds": 1.0}, "code": code}
+    process = Process(single_thread=True)
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(process.run, {**request, "log": {}}, {}, {})
+        _wait_until(lambda: bool(_pids(project)))
+        # As a write that ends late: the kernel tells the reader after the step has begun.
+        assert process.child.stdin is not None
+        os.write(process.child.stdin.fileno(), b"\0")
+        assert "failed" not in answer.result().header
+    process.close()
 
 
 def test_a_child_that_died_while_idle_is_replaced(project: Project) -> None:
