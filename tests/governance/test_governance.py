@@ -12,6 +12,7 @@ from everfit.kernel import Workspace, enqueue
 from everfit.packages import Field, Kind, Signature
 from everfit.registry import create_version, register
 from everfit.tracking import log_metrics, log_params, start_run
+from everfit.training.service import record_repeated
 
 SIGNATURE = Signature(
     inputs=(Field(name="x", kind=Kind.NUMBER, nullable=False),),
@@ -99,6 +100,7 @@ def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
         job = enqueue(tx, "retrain", {"reason": "drift"})
         steps = parse_rollout("100%")
         release = start_release(tx, endpoint="bike", version=1, steps=steps)
+        record_repeated(tx, run, "fitted", "signal SIGKILL")
     question = Question(workspace=workspace, model="bike")
     with workspace.reading() as tx:
         version = "\n".join(why(question, tx, "v1"))
@@ -110,6 +112,7 @@ def test_why_tells_of_versions_runs_and_jobs(workspace: Workspace) -> None:
     assert f"release {release.id}: live" in version
     assert "mae = 41.5" in of_run
     assert "depth = 8" in of_run
+    assert "step 'fitted' was run once more: its process ended with signal SIGKILL" in of_run
     assert "drift" in of_job
 
 

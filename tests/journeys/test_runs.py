@@ -17,6 +17,7 @@ from everfit.tracking import (
     finish_run,
     log_metrics,
     log_params,
+    metric_history,
     set_tags,
     update_run,
 )
@@ -152,3 +153,39 @@ def test_what_a_client_logged_cannot_be_run_again(
     done = here("reproduce", "r0", "--in", str(tmp_path))
     assert done.returncode == 1
     assert f"run {ids[0]} was logged by a client" in done.stderr
+
+
+LOGGING = """
+import everfit
+import polars as pl
+
+def prepared(collected: pl.DataFrame) -> pl.DataFrame:
+    everfit.log_params(origin="market")
+    for epoch in range(5):
+        everfit.log(loss=1 / (epoch + 1))
+    return collected
+"""
+
+
+def test_what_a_step_logs_is_listed_with_the_training(everfit: Command, tmp_path: Path) -> None:
+    chance = random.Random(0)
+    pairs = [(chance.random(), chance.random()) for _ in range(300)]
+    rows = [f"{a},{b},{a - b + chance.random() / 10}" for a, b in pairs]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,y", *rows]))
+    (tmp_path / "everfit.yaml").write_text(POLICY)
+    (tmp_path / "pipeline.py").write_text(LOGGING)
+    done = everfit("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = json.loads(everfit("runs", "--json").stdout)
+    [run] = [run for run in listed if run["kind"] == "training"]
+    assert len(listed) == 1
+    assert (run["status"], run["params"]["origin"]) == ("finished", "market")
+    assert run["metrics"]["loss"] == 0.2
+    assert "mae" in run["metrics"]
+    workspace = open_workspace(load_settings(tmp_path, environment={}), durable=False)
+    with workspace.reading() as tx:
+        points = metric_history(tx, run["id"], "loss")
+    workspace.close()
+    assert [(point.step, point.value) for point in points] == [
+        (epoch, 1 / (epoch + 1)) for epoch in range(5)
+    ]

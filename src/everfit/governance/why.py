@@ -138,6 +138,9 @@ def _run(question: Question, tx: Transaction, identifier: str) -> Lines:
     # Not the tag, which anyone may set.
     for event in tx.events("run-reproduced", subject=identifier)[-1:]:
         yield f"reproduced {event.at:%Y-%m-%d %H:%M}: {event.data['badge']}"
+    for event in tx.events("step-repeated", subject=identifier):
+        step, ended = event.data["step"], event.data["ended"]
+        yield f"step {step!r} was run once more: its process ended with {ended}"
     for title, values in (
         ("parameters", params(tx, identifier)),
         ("metrics", metrics(tx, identifier)),

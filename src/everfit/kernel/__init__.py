@@ -14,7 +14,7 @@ from everfit.kernel.database import (
     moment,
 )
 from everfit.kernel.ids import new_id, time_part
-from everfit.kernel.journal import Frame, Journal, Position, frames, trim
+from everfit.kernel.journal import Frame, Journal, Position, frames, sync_journal, trim
 from everfit.kernel.ledger import Break, Event, verify
 from everfit.kernel.ledger import head as ledger_head
 from everfit.kernel.schedule import (
@@ -93,6 +93,7 @@ __all__ = [
     "schedule",
     "state_folder",
     "storable",
+    "sync_journal",
     "time_part",
     "trim",
     "unschedule",

@@ -113,7 +113,7 @@ class Journal:
         if leads:
             self._write(batch)
         if batch.error is not None:
-            raise self._meaning(batch.error) from batch.error
+            raise _meaning(self.folder, batch.error) from batch.error
 
     def sync(self) -> None:
         """Bring to disk what was appended so far without ``durable``; others append meanwhile.
@@ -132,7 +132,7 @@ class Journal:
                 sync_folder(self.folder)
                 sync_folder(self.folder.parent)
         except OSError as error:
-            raise self._meaning(error) from error
+            raise _meaning(self.folder, error) from error
         self._synced = last
 
     def abandon(self) -> None:
@@ -254,16 +254,34 @@ class Journal:
             hint = "Open the journal again."
             raise Unavailable(f"the journal {self.folder} {self._refusal}", hint=hint)
 
-    def _meaning(self, error: OSError) -> EverfitError:
-        if error.errno in NO_ROOM:
-            return StorageFull(
-                f"no room left for the journal {self.folder}: {error}",
-                hint="Nothing was kept of this payload; free disk space and send it again.",
-            )
-        return Unavailable(
-            f"the journal {self.folder} cannot be written: {error}",
-            hint="Look after the disk, then open the journal again.",
+
+def sync_journal(folder: Path, *, since: Position) -> None:
+    """Bring to disk what the writer of the journal in ``folder`` has appended behind a position.
+
+    Raises
+    ------
+    StorageFull, Unavailable
+        If the disk reports a fault.
+    """
+    try:
+        for number in _segments(folder):
+            if number >= since.segment:
+                _sync_file(_segment(folder, number))
+        sync_folder(folder)
+    except OSError as error:
+        raise _meaning(folder, error) from error
+
+
+def _meaning(folder: Path, error: OSError) -> EverfitError:
+    if error.errno in NO_ROOM:
+        return StorageFull(
+            f"no room left for the journal {folder}: {error}",
+            hint="Nothing was kept of this payload; free disk space and send it again.",
         )
+    return Unavailable(
+        f"the journal {folder} cannot be written: {error}",
+        hint="Look after the disk, then open the journal again.",
+    )
 
 
 def _sync_file(path: Path) -> None:

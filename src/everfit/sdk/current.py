@@ -14,11 +14,14 @@ from typing import Any
 
 from everfit.kernel import load_settings, nearest_project, new_id
 from everfit.kernel.clock import SystemClock
+from everfit.sdk.notes import Notes
 from everfit.sdk.open_run import OpenRun, outcome
 from everfit.sdk.outbox import destination, is_address
+from everfit.sdk.step import NOWHERE, StepNotes
 from everfit.sdk.writer import Writer
 from everfit.tracking import PARENT_TAG
 from everfit.tracking.journalled import RunStarted
+from everfit.within import at_step_end, step_context
 
 
 class _Process:
@@ -26,21 +29,36 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.writers: dict[str, Writer] = {}
+        self.writers: dict[str, Notes] = {}
         self.runs: list[OpenRun] = []
         self.fatal: BaseException | None = None
         self._hook = sys.excepthook
         sys.excepthook = self._failed
         atexit.register(self.end)
+        at_step_end(self._step_ended)
         self._held: list[threading.Lock] = []
         os.register_at_fork(
             before=self._pause, after_in_parent=self._go_on, after_in_child=self._forked
         )
 
-    def writer(self, to: str) -> Writer:
+    def writer(self, to: str) -> Notes:
+        context = step_context()
+        if context is not None and not context.run:
+            return NOWHERE
         if to not in self.writers:
             self.writers[to] = Writer(partial(destination, to))
         return self.writers[to]
+
+    def join_step(self) -> None:
+        """Open the run that the step in this process works for, if one runs and it is not open."""
+        context = step_context()
+        if context is None or not context.run or self.runs:
+            return
+        notes = self.writers[context.journals] = StepNotes(context)
+        run = OpenRun(notes, _known(context.run), ended=self.ended)
+        # A run that the step starts is its child, and does not take its place.
+        run.inside_block = True
+        self.runs.append(run)
 
     def ended(self, run: OpenRun) -> None:
         with self.lock:
@@ -55,6 +73,13 @@ class _Process:
                 run.end(status, error=error)
         for writer in list(self.writers.values()):
             writer.close()
+
+    def _step_ended(self, error: BaseException | None) -> None:
+        """End and deliver what the step began by itself; the next one begins anew."""
+        self.fatal = error
+        self.end()
+        self.writers.clear()
+        self.runs.clear()
 
     def _failed(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
@@ -108,6 +133,7 @@ def start_run(
         A run to go on with, also one of another process: both log to it.
     """
     with _process.lock:
+        _process.join_step()
         while _process.runs and not _process.runs[-1].inside_block:
             _ended_by_next(_process.runs.pop())
         given = {key: str(value) for key, value in (tags or {}).items()}
@@ -135,7 +161,8 @@ def log(
 ) -> None:
     """Log metrics to the open run: ``everfit.log(loss=0.3)``; see ``OpenRun.log``.
 
-    Without an open run one is started, called after the script.
+    Without an open run one is started, called after the script. In a step of a pipeline it is
+    the run of the training.
     """
     (_process.runs[-1] if _process.runs else _own_run()).log(values, step=step, **named)
 
@@ -156,10 +183,20 @@ def log_file(path: str | Path, name: str | None = None) -> None:
 
 
 def _own_run() -> OpenRun:
-    """Start the run of a script that started none."""
+    """Return the run of a step, or start the run of a script that started none."""
     with _process.lock:
+        _process.join_step()
+        context = step_context()
+        if not _process.runs and context is not None:
+            nobody = _known(new_id("run", SystemClock().now()))
+            return OpenRun(NOWHERE, nobody, ended=_process.ended)
         script = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in ("", "-c") else ""
         return _process.runs[-1] if _process.runs else start_run(script or None)
+
+
+def _known(run: str) -> RunStarted:
+    """Return the start of a run that has begun elsewhere."""
+    return RunStarted(run=run, at_us=0, name=None, experiment=None, actor="", tags={})
 
 
 def _ended_by_next(run: OpenRun) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 from msgspec import structs
 
 from everfit.errors import Conflict, Invalid, Problem
-from everfit.sdk.writer import Writer
+from everfit.sdk.notes import Notes
 from everfit.tracking import RunStatus, check_path
 from everfit.tracking.journalled import File, Params, Points, RunEnded, RunStarted, Tags
 from everfit.tracking.rules import (
@@ -39,7 +39,7 @@ class OpenRun:
     """
 
     def __init__(
-        self, writer: Writer, started: RunStarted, *, ended: Callable[[OpenRun], None]
+        self, writer: Notes, started: RunStarted, *, ended: Callable[[OpenRun], None]
     ) -> None:
         self.id = started.run
         self.inside_block = False

@@ -18,7 +18,7 @@ import msgspec
 from everfit.errors import Conflict, Invalid, Unavailable
 from everfit.kernel import Journal, LocalBlobs, load_settings, new_id, state_folder
 from everfit.sdk.places import FolderPlace, Place, ServerPlace
-from everfit.tracking.journalled import Refusal, read_record
+from everfit.tracking.journalled import FILES_FOLDER, Refusal, read_record
 
 ADDRESS_FILE = "to"
 # Delivered segments go one by one while their writer lives.
@@ -63,7 +63,7 @@ class Outbox:
 
     def files(self, writer: str) -> LocalBlobs:
         """Return the artifacts of a writer that wait."""
-        return LocalBlobs(self.folder / writer / "files")
+        return LocalBlobs(self.folder / writer / FILES_FOLDER)
 
     def refused_file(self, writer: str) -> Path:
         """Return where the refused records of a writer are kept."""

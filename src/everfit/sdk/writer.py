@@ -6,14 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from everfit.errors import EverfitError, SourceMissing, Unavailable
+from everfit.errors import EverfitError
 from everfit.kernel import Journal
 from everfit.sdk.delivery import Delivery, deliver_abandoned
+from everfit.sdk.notes import Notes
 from everfit.sdk.outbox import Outbox
 from everfit.sdk.places import Place
-from everfit.tracking.journalled import Record, encoded
+from everfit.tracking.journalled import Record
 
 log = logging.getLogger("everfit")
 
@@ -21,14 +21,13 @@ log = logging.getLogger("everfit")
 GATHER_SECONDS = 0.2
 REST = 2.0
 RETRY_SECONDS = (0.5, 5.0)
-CHUNK_BYTES = 1024 * 1024
 # How long a fork waits for a batch that is on its way.
 PAUSE_SECONDS = 2.0
 # A process that was forked must not end the connections it has copies of.
 _FORKED_FROM: list[object] = []
 
 
-class Writer:
+class Writer(Notes):
     """Notes records; returns as soon as they are in the journal, whoever may be away.
 
     The journal and its thread begin with the first record. After a fork the new process has a
@@ -40,17 +39,14 @@ class Writer:
         self._begin()
 
     def _begin(self) -> None:
-        self._outbox, self._place = self._make()
-        self._lock = threading.Lock()
+        outbox, self._place = self._make()
+        super().__init__(outbox)
         self._news = threading.Event()
         self._synced = threading.Event()
         self._stopping = threading.Event()
-        self._journal: Journal | None = None
         self._threads: tuple[threading.Thread, ...] = ()
-        self._last_us = 0
         self._retry_at = 0.0
         self._pause = 0.0
-        self._prelude: list[Record] = []
         # Held by each thread while it works: one that is forked away in the middle would leave
         # locks behind, of imports and of the database, that nobody opens any more.
         self._at_work = (threading.Lock(), threading.Lock())
@@ -60,47 +56,11 @@ class Writer:
         """Return the folder or the address that is logged to."""
         return self._place.name
 
-    def now_us(self) -> int:
-        """Return the time in microseconds since 1970, each later than the one before.
-
-        So every point is one of its own, in its order, also where the clock is set back.
-        """
-        with self._lock:
-            self._last_us = max(self._last_us + 1, time.time_ns() // 1_000)
-            return self._last_us
-
     def note(self, record: Record) -> None:
-        """Append a record; it outlives this process from now on, and a loss of power soon.
-
-        Raises
-        ------
-        StorageFull, Unavailable
-            If the journal cannot be written: nobody could promise that it is kept.
-        """
-        payload = encoded(record)
-        journal = self._journal or self._opened()
-        try:
-            journal.append(payload)
-        except Unavailable:
-            if self._journal is journal:
-                raise
-            # Another thread closed it in this moment.
-            self._opened().append(payload)
+        """Append a record, as ``Notes.note`` does, and have it delivered."""
+        super().note(record)
         if not self._news.is_set():
             self._news.set()
-
-    def keep(self, file: Path) -> tuple[str, int]:
-        """Copy a file to where artifacts wait; return digest and size. Raises SourceMissing."""
-        journal = self._journal or self._opened()
-        with self._outbox.files(journal.folder.name).writer() as writer:
-            try:
-                with file.open("rb") as content:
-                    while chunk := content.read(CHUNK_BYTES):
-                        writer.write(chunk)
-            except (FileNotFoundError, IsADirectoryError) as error:
-                hint = "Write the file first, then log it."
-                raise SourceMissing(f"there is no file {file}", hint=hint) from error
-            return writer.finish()
 
     def close(self) -> None:
         """Deliver what can be delivered now and end; what is left waits for the next one."""
@@ -109,10 +69,6 @@ class Writer:
         for thread in self._threads:
             thread.join()
         self._threads = ()
-
-    def begin_with(self, record: Record) -> None:
-        """Put a record before all others of a journal that is not begun."""
-        self._prelude.append(record)
 
     def pause(self) -> list[threading.Lock]:
         """Wait until the threads are between two pieces of work; return what is held for that.
@@ -128,25 +84,15 @@ class Writer:
             self._journal.abandon()
         self._begin()
 
-    def _opened(self) -> Journal:
-        with self._lock:
-            if self._journal is None:
-                journal = self._outbox.open_journal()
-                for record in self._prelude:
-                    journal.append(encoded(record))
-                self._prelude = []
-                stopping = self._stopping = threading.Event()
-                # The one that syncs waits for nobody: a server that hangs must not hold it up.
-                self._threads = tuple(
-                    threading.Thread(
-                        target=work, args=(journal, stopping), name="everfit-log", daemon=True
-                    )
-                    for work in (self._sync_all, self._deliver_all)
-                )
-                for thread in self._threads:
-                    thread.start()
-                self._journal = journal
-            return self._journal
+    def _begun(self, journal: Journal) -> None:
+        stopping = self._stopping = threading.Event()
+        # The one that syncs waits for nobody: a server that hangs must not hold it up.
+        self._threads = tuple(
+            threading.Thread(target=work, args=(journal, stopping), name="everfit-log", daemon=True)
+            for work in (self._sync_all, self._deliver_all)
+        )
+        for thread in self._threads:
+            thread.start()
 
     def _sync_all(self, journal: Journal, stopping: threading.Event) -> None:
         while not stopping.is_set():

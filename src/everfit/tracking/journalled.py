@@ -19,6 +19,8 @@ from everfit.tracking.model import ENDED, RunStatus
 
 MEDIA = "application/msgpack"
 JOURNAL_PATH, BLOBS_PATH = "/api/everfit/1/journal", "/api/everfit/1/blobs"
+# Below the journal of a writer: the contents of artifacts that wait.
+FILES_FOLDER = "files"
 # The last microsecond of the year 9999: later ones are no time.
 Time = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 # It is part of the paths of the run's files.

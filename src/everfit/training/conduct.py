@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from everfit.data import Schema, Segregation, Source, Task, store_version
-from everfit.errors import Cancelled, EverfitError, LeaseLost, PolicyInvalid, Problem
+from everfit.errors import PolicyInvalid, Problem
 from everfit.kernel import Transaction, Workspace
 from everfit.measures.scores import better_is
 from everfit.packages import Signature
@@ -26,14 +26,15 @@ from everfit.tracking import (
     capture_code,
     experiment_named,
     finish_run,
-    log_metrics,
     log_params,
     record_provenance,
     start_run,
 )
 from everfit.training.attach import attach_artifact, attach_model
 from everfit.training.candidates import check_candidates
+from everfit.training.ending import ending
 from everfit.training.engine import execute, load_value, store_value
+from everfit.training.logs import StepLogs, log_results
 from everfit.training.model import CandidateScore, TrainingRequest, TrainingResult
 from everfit.training.plan import METRICS, Plan, load_pipeline, located, trial_label
 from everfit.training.pool import StepPool
@@ -88,7 +89,8 @@ def train(
             return result_of(workspace, tx, request.model, run.id)
         log_params(tx, run_id, _asked(request))
         kept = record_provenance(tx, workspace.blobs, run_id, code)
-    with ending(workspace, run_id), contextlib.ExitStack() as stack:
+    logs = StepLogs(workspace, run_id, progress)
+    with ending(workspace, run_id, logs), contextlib.ExitStack() as stack:
         training = _Training(
             workspace=workspace,
             request=request,
@@ -96,6 +98,7 @@ def train(
             pool=pool or stack.enter_context(StepPool(workspace)),
             progress=progress,
             lease=lease,
+            logs=logs,
             plan=planned(workspace, request, run_id),
             kept=kept,
             recorder=Recorder(request.base),
@@ -106,24 +109,6 @@ def train(
             if finish is not None:
                 finish(tx, result)
         return result
-
-
-@contextlib.contextmanager
-def ending(workspace: Workspace, run_id: str) -> Iterator[None]:
-    """Write the run's end if it does not end well."""
-    try:
-        yield
-    except LeaseLost:
-        # Another attempt runs it now.
-        raise
-    except Cancelled as error:
-        with workspace.transaction() as tx:
-            finish_run(tx, run_id, RunStatus.CANCELLED, error=error.message)
-        raise
-    except EverfitError as error:
-        with workspace.transaction() as tx:
-            finish_run(tx, run_id, RunStatus.FAILED, error=error.message)
-        raise
 
 
 def result_of(workspace: Workspace, tx: Transaction, model: str, run_id: str) -> TrainingResult:
@@ -138,13 +123,14 @@ def planned(workspace: Workspace, request: TrainingRequest, run_id: str) -> Plan
     """Return the plan of ``request``; raises PolicyInvalid, PipelineInvalid."""
     pipeline = load_pipeline(request.pipeline, request.params) if request.pipeline else None
     source = located(request)
-    collects = pipeline is not None and "collected" in pipeline.steps
+    functions = pipeline.steps if pipeline else {}
+    asked_for = any("source" in function.inputs for function in functions.values())
     plan = Plan(
         request=request,
         pipeline=pipeline,
-        # What the user's own function reads is not known here: each run collects it once.
-        version=run_id if collects else _content_version(source, run_id),
-        source=store_value(workspace, source) if collects else "",
+        version="" if "collected" in functions else _content_version(source, run_id),
+        run=run_id,
+        source=store_value(workspace, source) if asked_for else "",
         expectations=(store_value(workspace, request.expectations) if request.expectations else ""),
         max_columns=workspace.settings.max_columns,
     )
@@ -232,6 +218,7 @@ class _Training:
     pool: StepPool
     progress: Progress
     lease: Heartbeat | None
+    logs: StepLogs
     plan: Plan
     kept: Mapping[str, str]
     recorder: Recorder
@@ -276,6 +263,7 @@ class _Training:
             pool=self.pool,
             progress=self.progress,
             lease=self.lease,
+            logs=self.logs,
         )
         self.recorder.add(calls, made)
         self.done |= made
@@ -358,7 +346,7 @@ class _Training:
         )
         best = {f"best.{name}": value for name, value in made.best.params.items()}
         log_params(tx, run, {"best": made.best.candidate, **best})
-        log_metrics(tx, run, result.metrics)
+        log_results(tx, run, result.metrics)
         summary = {**msgspec.to_builtins(result), "version": version.number}
         attach = partial(attach_artifact, tx, blobs, run)
         attach(RESULT, digest=blobs.put(msgspec.json.encode(summary)), media=JSON)

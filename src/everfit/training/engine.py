@@ -19,6 +19,7 @@ from everfit.tracking import environment_lock
 from everfit.training import codec, service
 from everfit.training.execution import Execution, digest_of
 from everfit.training.fingerprint import Sources
+from everfit.training.logs import StepLogs
 from everfit.training.pool import StepPool, Value
 from everfit.training.steps import (
     BLOB,
@@ -45,10 +46,12 @@ def execute(
     progress: Progress = quiet,
     lease: Heartbeat | None = None,
     beside: Path | None = None,
+    logs: StepLogs | None = None,
 ) -> dict[str, StepResult]:
     """Run what is not cached of ``calls`` and return the result of each by name.
 
     ``beside`` is a file of the project that the values may have classes of, where no call is.
+    ``logs`` takes what the steps log; without it that is not kept.
 
     Raises
     ------
@@ -81,6 +84,7 @@ def execute(
         pool=pool,
         progress=progress,
         lease=lease,
+        logs=logs,
     )
     with pool.turn(sources.code, lease):
         return execution.finish()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from everfit import errors
-from everfit.errors import EverfitError, Problem, StepFailed
+from everfit.errors import EverfitError
 from everfit.kernel import Blobs, Settings, Workspace, canonical_json, storable
 from everfit.training import service
+from everfit.training.ends import GIB, Raised, meaning, words
+from everfit.training.logs import StepLogs
 from everfit.training.pool import Code, Process, ProcessEnded, StepPool, Value
 from everfit.training.steps import (
     Call,
@@ -27,12 +27,6 @@ from everfit.training.steps import (
 )
 
 CHECK_SECONDS = 1.0
-GIB = 1024**3
-BY_CODE = {
-    kind.code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, EverfitError)
-}
 Row = tuple[StoredStep, StoredValue]
 
 
@@ -53,18 +47,12 @@ class Made:
     output: str
 
 
-class Raised(Exception):
-    """The step raised an error; ``error`` is it as data."""
-
-    def __init__(self, error: Mapping[str, Any], output: str) -> None:
-        super().__init__(error["message"])
-        self.error = error
-        self.output = output
-
-
 @dataclass(slots=True, kw_only=True)
 class Execution:
     """Steps in the order in which their inputs are there, as many at once as the pool has children.
+
+    A step whose process a signal ended is run once more: that tells of the machine, where memory
+    ran out perhaps, and not of the step.
 
     ``cached`` holds by key what need not run, ``values`` what the calls take besides one another's
     results. Used once.
@@ -80,12 +68,15 @@ class Execution:
     pool: StepPool
     progress: Progress
     lease: Heartbeat | None
+    logs: StepLogs | None
     _results: dict[str, StepResult] = field(default_factory=dict)
     _waiting: dict[str, set[str]] = field(default_factory=dict)
     _takers: dict[str, list[str]] = field(default_factory=dict)
     _ready: deque[str] = field(default_factory=deque)
     _running: dict[Future[Made], tuple[str, Process]] = field(default_factory=dict)
     _states: list[RunStep] = field(default_factory=list)
+    _lost: dict[str, ProcessEnded] = field(default_factory=dict)
+    _repeated: list[str] = field(default_factory=list)
     _checked_at: float = 0.0
 
     def finish(self) -> dict[str, StepResult]:
@@ -94,6 +85,7 @@ class Execution:
             self._waiting[name] = set(call.needs)
             for source in call.needs:
                 self._takers.setdefault(source, []).append(name)
+        self._deliver_logs()
         try:
             self._make_ready([name for name, needs in self._waiting.items() if not needs])
             self._record_and_start([])
@@ -110,6 +102,10 @@ class Execution:
         if self.lease is not None and time.monotonic() - self._checked_at >= CHECK_SECONDS:
             self._checked_at = time.monotonic()
             self.lease.check()
+
+    def _deliver_logs(self) -> None:
+        if self.logs is not None:
+            self.logs.deliver()
 
     def _make_ready(self, names: Sequence[str]) -> None:
         """Take each of these from the cache, with what that makes ready, or let it wait to run."""
@@ -152,12 +148,20 @@ class Execution:
 
     def _start(self, name: str, process: Process) -> None:
         call = self.calls[name]
-        request = {"function": call.function, "params": dict(call.params), "code": self.code}
+        logs = self.logs.begin(self._key(name), call.prefix) if self.logs else {}
+        request = {
+            "function": call.function,
+            "params": dict(call.params),
+            "code": self.code,
+            "log": logs,
+        }
         work = (self.workspace.blobs, process, request, self._inputs(call))
         self._running[self.pool.threads.submit(_run, *work)] = (name, process)
 
     def _harvest(self, done: set[Future[Made]]) -> None:
         """Record what is done, and start what has become ready by it."""
+        # First what the steps logged: one that is on record does not run again.
+        self._deliver_logs()
         rows: list[Row] = []
         ready: list[str] = []
         failure: BaseException | None = None
@@ -167,8 +171,10 @@ class Execution:
                 made = future.result()
                 rows.append(self._rows(name, made))
                 ready += self._done(name, rows[-1][0], output=made.output)
+            elif isinstance(error, ProcessEnded) and error.signal and name not in self._lost:
+                self._repeat(name, error)
             elif failure is None:
-                failure = _meaning(name, error)
+                failure = meaning(name, error, self._lost.get(name))
                 self._note(name, "failed", output=getattr(error, "output", ""), error=str(failure))
         if failure is None:
             self._start_waiting()
@@ -186,6 +192,13 @@ class Execution:
         usable = error is None or isinstance(error, Raised | EverfitError)
         self.pool.give_back(process, keep=usable and not self.calls[name].own_process)
         return name, error
+
+    def _repeat(self, name: str, ended: ProcessEnded) -> None:
+        """Let a step wait to run once more."""
+        self._lost[name] = ended
+        self._repeated.append(name)
+        self._ready.append(name)
+        self.progress.note(f"step {name!r} is run once more: its process ended with {words(ended)}")
 
     def _end_running(self) -> None:
         """End what still runs after an error, and keep what had come to its end."""
@@ -206,11 +219,16 @@ class Execution:
         steps, values = [step for step, _ in rows], [value for _, value in rows]
         with self.workspace.transaction() as tx:
             service.record_steps(tx, self.run_id, made=steps, stored=values, states=self._states)
+            for name in self._repeated:
+                service.record_repeated(tx, self.run_id, name, words(self._lost[name]))
+        self._repeated.clear()
         told, self._states = self._states, []
         for state in told:
             if state.status == "running":
                 self.progress.step_started(state.name)
             elif state.status == "finished":
+                if self.logs is not None:
+                    self.logs.done(self._results[state.name].key)
                 self.progress.step_finished(self._results[state.name])
 
     def _inputs(self, call: Call) -> dict[str, Value]:
@@ -270,6 +288,9 @@ class Execution:
         output: str = "",
         error: str | None = None,
     ) -> None:
+        if name in self._lost and status != "running":
+            before = self._lost[name]
+            output = f"{before.output}[its process ended with {words(before)}]\n{output}"
         state = RunStep(
             name=name,
             status=status,
@@ -308,45 +329,3 @@ def _cost(made: Made, settings: Settings) -> float:
     cpu = made.cpu_seconds * settings.price_per_cpu_hour
     memory = made.peak_bytes / GIB * made.wall_seconds * settings.price_per_gib_hour
     return (cpu + memory) / 3600
-
-
-def _meaning(name: str, error: BaseException) -> BaseException:
-    """Return the error to raise for what ended a step."""
-    if isinstance(error, ProcessEnded):
-        return _process_ended(name, error)
-    if not isinstance(error, Raised):
-        return error
-    told = error.error
-    known = [BY_CODE[code] for code in told["codes"] if code in BY_CODE]
-    if known:
-        problems = [Problem(path=p, found=f, remedy=r) for p, f, r in told.get("problems", ())]
-        context = {**told.get("context", {}), "step": name}
-        return known[0](told["message"], hint=told["hint"], problems=problems, **context)
-    lines = "".join(f"\n  {line}" for line in told["traceback"])
-    return StepFailed(
-        f"step {name!r} raised {told['message']}{lines}",
-        hint="Correct it and run again: the steps that had finished are not repeated.",
-        step=name,
-        error=told["type"],
-        traceback=told["traceback"],
-        output=error.output,
-    )
-
-
-def _process_ended(name: str, ended: ProcessEnded) -> StepFailed:
-    by = f"exit code {ended.exit_code}"
-    hint = "Look at what it printed last, then run again: finished steps are not repeated."
-    if ended.signal:
-        by = f"signal {signal.Signals(ended.signal).name}"
-    if ended.signal == signal.SIGKILL:
-        hint = "Mostly the memory ran out: give the step less data, or the machine more memory."
-    memory = f", having held up to {ended.peak_bytes / GIB:.2f} GiB" if ended.peak_bytes else ""
-    return StepFailed(
-        f"the process of step {name!r} ended with {by}{memory}",
-        hint=hint,
-        step=name,
-        signal=ended.signal or None,
-        exit_code=ended.exit_code,
-        peak_bytes=ended.peak_bytes,
-        output=ended.output,
-    )

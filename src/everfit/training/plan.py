@@ -17,6 +17,8 @@ from everfit.training.search import Trial
 from everfit.training.steps import BLOB, Call
 
 STAGES = "everfit.training.stages"
+# The prefix of what is logged by steps that several trials share.
+TRIALS = "trials"
 # What a pipeline.py may ask for although it does not define it.
 GIVEN = ("source", "collected", "prepared", "schema", "segregated")
 METRICS: Mapping[Task, tuple[str, ...]] = {
@@ -50,13 +52,15 @@ def stage(function: str, inputs: Mapping[str, str], /, *, name: str = "", **para
 class Plan:
     """How the steps of one training hang together.
 
-    ``version`` identifies the content of the source, ``source`` and ``expectations`` are the
-    stored values of these parts of the request, ``max_columns`` bounds what is read.
+    ``version`` identifies the content of the source and ``run`` the run, ``source`` and
+    ``expectations`` are the stored values of these parts of the request, ``max_columns`` bounds
+    what is read.
     """
 
     request: TrainingRequest
     pipeline: Pipeline | None
     version: str
+    run: str
     source: str
     expectations: str
     max_columns: int
@@ -101,24 +105,21 @@ class Plan:
         candidates = {spec.name for spec in self.request.candidates}
         late = candidates | self.after({"segregated", *candidates})
         calls = [self.user(name, self.wires) for name in self.functions if name not in late]
-        calls = [self._versioned(call) for call in calls]
         if "collected" not in self.functions:
-            calls.append(self._versioned(self._collected()))
+            calls.append(self._collected())
         return [*calls, *self._row_calls(), *self._split_calls()]
 
     def _collected(self) -> Call:
         # A file is named by its full path, so only a database's URL may start from the base.
-        return stage(
+        call = stage(
             "collected",
             {},
             source=asdict(located(self.request)),
             base=str(self.request.base.resolve()),
             max_columns=self.max_columns,
         )
-
-    def _versioned(self, call: Call) -> Call:
         # Code and path stay the same when the file changes: its content is part of the key.
-        return replace(call, version=self.version) if call.name == "collected" else call
+        return replace(call, version=self.version)
 
     def _row_calls(self) -> list[Call]:
         request = self.request
@@ -173,7 +174,7 @@ class Plan:
         if trial.candidate not in self.functions:
             setting = self._setting(trial)
             return [stage("tried", inputs, name=label, metrics=list(metrics), **setting)]
-        calls = self._user_fit(trial, given, name=f"{label}: fitted")
+        calls = self._user_fit(trial, given, name=f"{label}: fitted", prefix=label)
         inputs |= {"fitted": calls[-1].name}
         wanted = {"part": "validation", "metrics": list(metrics)}
         return [*calls, stage("scored", inputs, name=label, **wanted)]
@@ -205,15 +206,24 @@ class Plan:
             "seed": self.request.seed,
         }
 
-    def _user_fit(self, trial: Trial, given: Mapping[str, str], *, name: str) -> list[Call]:
-        """Return the user's candidate function, what it needs of the user's, and its wrapping."""
+    def _user_fit(
+        self, trial: Trial, given: Mapping[str, str], *, name: str, prefix: str = ""
+    ) -> list[Call]:
+        """Return the user's candidate function, what it needs of the user's, and its wrapping.
+
+        What these log is named after the trial; what only the final fit logs, by its name alone.
+        """
         function = self.functions[trial.candidate]
         params = dict(trial.params)
         if "seed" in function.defaults and "seed" not in params:
             params["seed"] = self.request.seed
-        fit = replace(self.user(trial.candidate, given, **params), name=f"{name} estimator")
+        fit = self.user(trial.candidate, given, **params)
+        fit = replace(fit, name=f"{name} estimator", prefix=prefix)
         inputs = {"estimator": fit.name, "segregated": given["segregated"]}
-        return [*self._needed(fit, given), fit, stage("wrapped", inputs, name=name)]
+        needed = self._needed(fit, given)
+        if prefix:
+            needed = [replace(call, prefix=TRIALS) for call in needed]
+        return [*needed, fit, stage("wrapped", inputs, name=name)]
 
     def _needed(self, call: Call, given: Mapping[str, str]) -> list[Call]:
         names = [name for name in sorted(call.needs) if name in self.functions]
@@ -225,12 +235,15 @@ class Plan:
         assert self.pipeline is not None  # noqa: S101 - only its functions have such names
         function = self.pipeline.steps[name]
         given = {param: self.request.params[param] for param in function.params}
+        # What a function of the user's reads is not known here: each run has it read once.
+        reads = name == "collected" or "source" in function.inputs
         return Call(
             name=name,
             function=self.pipeline.reference(name),
             inputs={wanted: wires.get(wanted, wanted) for wanted in function.inputs},
             params={**given, **params},
             own_process=function.own_process,
+            version=self.run if reads else "",
         )
 
     def after(self, names: Collection[str]) -> set[str]:

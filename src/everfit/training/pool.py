@@ -59,6 +59,7 @@ class Process:
 
     def __init__(self, *, single_thread: bool) -> None:
         read_end, write_end = os.pipe()
+        watched, held = os.pipe()
         # `env` sets variables that only the start of the interpreter and of BLAS reads. Sets then
         # have one order in every process, so that equal values have equal bytes.
         variables = ["PYTHONHASHSEED=0"]
@@ -66,14 +67,16 @@ class Process:
         # -P: the folder of worker.py stays off the path.
         command = ["/usr/bin/env", *variables, sys.executable, "-P", worker.__file__]
         self.child = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-            [*command, str(write_end)],
+            [*command, str(write_end), str(watched)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(write_end,),
+            pass_fds=(write_end, watched),
             process_group=0,
         )
         os.close(write_end)
+        os.close(watched)
+        self._alive = os.fdopen(held, "wb")
         self._replies = os.fdopen(read_end, "rb")
         self._requests, self._output = _pipes(self.child)
         os.set_blocking(self._output.fileno(), False)
@@ -179,6 +182,7 @@ class Process:
             self._requests.close()
         self._replies.close()
         self._output.close()
+        self._alive.close()
 
 
 class StepPool:

@@ -212,9 +212,7 @@ class _Again:
         """Run every step and compare; return the verdict, why, and how each step came out."""
         try:
             self._hand_over()
-            # Twice: a process that ended tells of this machine and not of the training. What had
-            # finished is not repeated, and a step that cannot run fails again.
-            failed = self._execute() and self._execute()
+            failed = self._execute()
             with self.scratch.reading() as tx:
                 made = {step.name: step for step in service.run_steps(tx, AGAIN)}
             digests = {name: step.digest for name, step in made.items()}

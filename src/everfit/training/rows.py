@@ -10,8 +10,10 @@ import polars as pl
 from everfit.data import Schema
 from everfit.kernel import Workspace
 from everfit.tracking import RunStatus, experiment_named, finish_run, start_run
-from everfit.training.conduct import ending, planned
+from everfit.training.conduct import planned
+from everfit.training.ending import ending
 from everfit.training.engine import execute, load_value
+from everfit.training.logs import StepLogs
 from everfit.training.model import TrainingRequest
 from everfit.training.pool import StepPool
 from everfit.training.steps import Call, Heartbeat, Progress, quiet
@@ -40,9 +42,11 @@ def collect_history(
     with workspace.transaction() as tx:
         experiment = experiment_named(tx, request.model).id
         run = start_run(tx, kind=KIND, name=request.model, run_id=run_id, experiment=experiment)
-    made = execute(workspace, run.id, calls, pool=pool, progress=progress)
+    logs = StepLogs(workspace, run.id, progress)
+    made = execute(workspace, run.id, calls, pool=pool, progress=progress, logs=logs)
     with workspace.transaction() as tx:
         finish_run(tx, run.id, RunStatus.FINISHED)
+    logs.clear()
     rows, schema = (load_value(workspace, made[name].digest) for name in (plan.ready, "schema"))
     return rows, schema
 
@@ -68,8 +72,11 @@ def hold_out(
     with workspace.transaction() as tx:
         experiment = experiment_named(tx, request.model).id
         run = start_run(tx, kind=HELD_OUT, name=request.model, run_id=run_id, experiment=experiment)
-    with ending(workspace, run.id):
-        made = execute(workspace, run.id, calls, pool=pool, progress=progress, lease=lease)
+    logs = StepLogs(workspace, run.id, progress)
+    with ending(workspace, run.id, logs):
+        made = execute(
+            workspace, run.id, calls, pool=pool, progress=progress, lease=lease, logs=logs
+        )
         with workspace.transaction() as tx:
             finish_run(tx, run.id, RunStatus.FINISHED)
     schema: Schema = load_value(workspace, made["schema"].digest)

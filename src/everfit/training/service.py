@@ -55,6 +55,11 @@ def record_steps(
     store.save_run_steps(tx, run_id, states)
 
 
+def record_repeated(tx: Transaction, run_id: str, name: str, ended: str) -> None:
+    """Write that a step is run once more, and how its process had ended."""
+    tx.record("step-repeated", run_id, step=name, ended=ended)
+
+
 def run_steps(tx: Transaction, run_id: str) -> list[RunStep]:
     """Return what is on record of each step of a run."""
     return store.steps_of_run(tx, run_id)

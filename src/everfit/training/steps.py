@@ -21,7 +21,8 @@ class Call:
 
     ``function`` is ``"module.path:name"`` or ``"/absolute/pipeline.py:name"``. ``inputs`` maps a
     parameter to the name of another call, or to ``"blob:<digest>"`` of a stored value; ``params``
-    are literal JSON values. ``version`` is further text for the cache key.
+    are literal JSON values. ``version`` is further text for the cache key. With a ``prefix`` what
+    the step logs is called ``prefix/name``; it is no part of the key.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     own_process: bool = False
     version: str = ""
+    prefix: str = ""
 
     @property
     def needs(self) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """The child process that runs steps, and the protocol it speaks.
 
-Started as a file, never imported there: nothing but the standard library and ``codec`` is loaded
-until a step needs more. Requests come on standard input and replies leave on a pipe of their own,
-so that whatever a step prints, in Python or in C, goes to the output that is captured.
+Started as a file, never imported there: nothing but the standard library, ``codec`` and ``within``
+is loaded until a step needs more. Requests come on standard input and replies leave on a pipe of
+their own, so that whatever a step prints, in Python or in C, goes to the output that is captured.
 
 A message is two lengths, a JSON header, and attachments whose lengths ``sizes`` lists.
 """
@@ -139,15 +139,17 @@ def run_step(
     request: dict[str, Any], attachments: list[bytes], kept: Kept, codec: ModuleType
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Run the step of ``request``; return the reply and the encoded value."""
+    within = importlib.import_module("everfit.within")
     forget_peak()
     wall, cpu = time.perf_counter(), cpu_seconds()
     for (handle, kind), content in zip(request["attached"], attachments, strict=True):
         kept.add(handle, kind, content)
-    function = load_function(request["function"], request["code"])
     code = request["code"]
-    inputs = {name: kept.value(handle, code) for name, handle in request["inputs"].items()}
-    value = function(**inputs, **request["params"])
-    del inputs
+    with within.logging_to(within.StepContext(**request["log"])):
+        function = load_function(request["function"], code)
+        inputs = {name: kept.value(handle, code) for name, handle in request["inputs"].items()}
+        value = function(**inputs, **request["params"])
+        del inputs
     kind, content = _encoded(value, codec, code)
     kept.add(request["output"], kind, content)
     metered = {
@@ -263,13 +265,14 @@ def failure(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+def _serve(requests: IO[bytes], replies: IO[bytes], watched: int) -> None:
     codec = _load_codec()
+    die_with_parent = _DieWithParent(watched)
     kept = Kept(codec)
     while True:
         request, attachments = read_message(requests)
         content: list[bytes] = []
-        with _DieWithParent(requests):
+        with die_with_parent:
             try:
                 reply, content = run_step(request, attachments, kept, codec)
             except BaseException as error:  # noqa: BLE001 - the parent decides what it means
@@ -288,15 +291,18 @@ def _flush() -> None:
 
 
 class _DieWithParent:
-    """While a step runs, end this process at once when the parent's end of the pipe closes.
+    """While a step runs, end this process at once when the parent's end of a pipe closes.
+
+    A pipe that nothing is ever written to: a write sends the signal too, as the last thing it
+    does, and the step may have begun by then.
 
     The kernel then sends SIGIO, which ends a process by default: also one that holds the
     interpreter lock, where a watching thread would wait. (PR_SET_PDEATHSIG would fire when the
     *thread* ends that started this process.)
     """
 
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe = pipe.fileno()
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
         fcntl.fcntl(self._pipe, fcntl.F_SETOWN, os.getpid())
         signal.signal(signal.SIGIO, signal.SIG_DFL)
 
@@ -334,7 +340,7 @@ def main() -> None:
         hello, _ = read_message(requests)
         # What the parent can import can be imported here.
         sys.path[:] = hello["path"]
-        _serve(requests, replies)
+        _serve(requests, replies, int(sys.argv[2]))
     except (EOFError, BrokenPipeError):
         # Nobody is left to tell. Threads that a step left behind must not keep the process.
         os._exit(0)

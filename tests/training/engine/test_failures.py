@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from everfit.errors import Cancelled, DataInvalid, StepFailed
+from everfit.training.pool import Process
 from everfit.training.service import run_step, run_steps
-from everfit.training.steps import StepResult
+from everfit.training.steps import Quiet, StepResult
 
 from .conftest import Project
 
@@ -120,16 +124,86 @@ def test_a_file_that_cannot_be_imported_is_said_with_its_line(project: Project) 
         project.run(project.call("f"))
 
 
-def test_a_killed_child_is_a_failed_step_and_the_next_run_goes_on(project: Project) -> None:
+def test_a_child_that_is_killed_again_is_a_failed_step_and_the_next_run_goes_on(
+    project: Project,
+) -> None:
     project.write(FAILING)
     calls = [project.call("good"), project.call("dies", inputs={"good": "good"})]
     with pytest.raises(StepFailed, match="'dies' ended with signal SIGKILL") as raised:
         project.run(*calls)
+    assert "it was run twice, and the first time it ended with signal SIGKILL" in str(raised.value)
+    assert "memory ran out" in raised.value.hint
     assert raised.value.context["signal"] == signal.SIGKILL
     assert raised.value.context["output"] == "last words\n"
-    with pytest.raises(StepFailed, match="exit code 7"):
-        project.run(project.call("good"), project.call("leaves", inputs={"good": "good"}))
+    with project.workspace.reading() as tx:
+        row = run_step(tx, "run", "dies")
+    assert row.status == "failed"
+    assert (row.output.count("last words"), row.output.count("SIGKILL")) == (2, 1)
     assert project.ran == ["good"]
+
+
+def test_a_step_that_leaves_by_itself_is_not_run_again(project: Project) -> None:
+    project.write(FAILING.replace("os._exit(7)", "_ran('leaves')\n    os._exit(7)"))
+    with pytest.raises(StepFailed, match="'leaves' ended with exit code 7"):
+        project.run(project.call("leaves", params={"good": 1}))
+    assert project.ran == ["leaves"]
+
+
+def test_a_step_whose_process_was_killed_is_run_once_more_and_that_is_on_record(
+    project: Project,
+) -> None:
+    once = """
+    import os, pathlib, signal
+
+    def once() -> int:
+        _ran("once")
+        if _count("once") == 1:
+            print("almost")
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("done")
+        return 5
+
+    def _count(name: str) -> int:
+        return pathlib.Path(__file__).with_name("ran").read_text().split().count(name)
+
+    def then(once: int) -> int:
+        return once + 1
+    """
+    project.write(once)
+    told: list[str] = []
+
+    class Listening(Quiet):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    calls = [project.call("once"), project.call("then", inputs={"once": "once"})]
+    results = project.run(*calls, progress=Listening())
+    assert project.value(results["then"]) == 6
+    assert project.ran == ["once", "once"]
+    assert len(told) == 1
+    assert told[0].startswith("step 'once' is run once more: its process ended with signal SIGKILL")
+    with project.workspace.reading() as tx:
+        [event] = tx.events("step-repeated", subject="run")
+        row = run_step(tx, "run", "once")
+    assert event.data["step"] == "once"
+    assert event.data["ended"].startswith("signal SIGKILL")
+    assert row.status == "finished"
+    assert re.fullmatch(r"almost\n\[its process ended with signal SIGKILL.*\]\ndone\n", row.output)
+
+
+def test_what_arrives_while_a_step_runs_does_not_end_it(project: Project) -> None:
+    project.write(FAILING)
+    code = {"pipeline": (str(project.file), hashlib.sha256(project.file.read_bytes()).hexdigest())}
+    request = {"function": f"{project.file}:sleeps", "params": {"seconds": 1.0}, "code": code}
+    process = Process(single_thread=True)
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(process.run, {**request, "log": {}}, {}, {})
+        _wait_until(lambda: bool(_pids(project)))
+        # As a write that ends late: the kernel tells the reader after the step has begun.
+        assert process.child.stdin is not None
+        os.write(process.child.stdin.fileno(), b"\0")
+        assert "failed" not in answer.result().header
+    process.close()
 
 
 def test_a_child_that_died_while_idle_is_replaced(project: Project) -> None:
@@ -167,6 +241,8 @@ def test_cancelling_ends_what_runs_and_keeps_what_is_done(project: Project) -> N
     with pytest.raises(Cancelled):
         project.run(*calls, lease=Lease())
     _wait_until(lambda: not any(_alive(pid) for pid in _pids(project)))
+    with project.workspace.reading() as tx:
+        assert tx.events("step-repeated") == []
     results = project.run(project.call("good"), project.call("sleeps", params={"seconds": 0.0}))
     assert results["good"].cached
 

@@ -169,6 +169,39 @@ def test_steps_take_the_place_of_everfits_and_stand_between_them(
     )
 
 
+def test_any_step_may_take_the_source_and_reads_it_in_every_run(
+    workspace: Workspace, pool: StepPool, bike: Make
+) -> None:
+    body = """
+    def latest(source: Source) -> int:
+        return pl.read_csv(source.location)["mnth"].max()
+
+    def prepared(collected: pl.DataFrame, latest: int) -> pl.DataFrame:
+        return collected.with_columns(ago=latest - pl.col("mnth"))
+
+    def level(source: Source, segregated: Split) -> float:
+        return float(pl.read_csv(source.location)["cnt"].mean())
+
+    class Mean:
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def predict(self, frame: pl.DataFrame) -> list[float]:
+            return [self.value] * frame.height
+
+    def mean(segregated: Split, level: float) -> Mean:
+        return Mean(level)
+    """
+    request = bike(candidates=(CandidateSpec(name="mean"),))
+    request = replace(request, pipeline=written(request, body))
+    for run in ("run_1", "run_2"):
+        train(workspace, request, run_id=run, pool=pool)
+    with workspace.reading() as tx:
+        steps = {step.name: step for step in run_steps(tx, "run_2")}
+    # The functions may read more than the file, whose content Everfit knows.
+    assert [steps[name].cached for name in ("collected", "latest", "level")] == [True, False, False]
+
+
 def test_a_split_of_the_users_is_used_if_nothing_leaks(
     workspace: Workspace, pool: StepPool, adult: Make
 ) -> None:
