@@ -27,7 +27,8 @@ GROUP_SECONDS = 0.2
 # Where a transaction on the caller's thread took longer, the next ones leave it alone for a while.
 BRIEF_SECONDS = 0.002
 BRIEF_GROUP_SECONDS = 0.02
-REST_SECONDS = 1.0
+REST_SECONDS = 0.5
+SLOW_IN_A_ROW = 3
 
 
 @dataclass(slots=True)
@@ -262,9 +263,9 @@ class _Brief:
         self._writer.let_go()
 
     def _note(self, seconds: float, works: int) -> None:
-        """Rest once two transactions in a row took long; a single one may have tidied up."""
+        """Rest once several transactions in a row took long; a single one may have tidied up."""
         self._slow = self._slow + 1 if seconds > BRIEF_SECONDS * max(works, 1) else 0
-        if self._slow > 1:
+        if self._slow == SLOW_IN_A_ROW:
             self._rest()
 
     def _rest(self) -> None:
