@@ -115,3 +115,15 @@ def test_requests_with_times_and_without_are_kept_apart(shop: Shop) -> None:
     assert own["time"].unique().to_list() == [datetime(2026, 1, 31, 12, tzinfo=UTC)]
     rest = logged.filter(pl.col("key").cast(pl.Int64) % 2 == 0)
     assert (rest["time"] == rest["at"]).all()
+
+
+def test_what_breaks_the_candidate_counts_in_the_rows_that_did_it_alone(shop: Shop) -> None:
+    shop.release(shop.add(Constant(1.0)))
+    shop.release(shop.add(Warm(0.0)), "shadow 1d -> 100%")
+    bodies = [{"rows": [row(0.1, hour=13 if i == 5 else 3)], "keys": [str(i)]} for i in range(MANY)]
+    with asking(shop) as ask:
+        assert all(answer.status_code == 200 for answer in together(ask, bodies))
+    logged = shop.logged()
+    assert logged.filter(pl.col("error").is_not_null())["key"].to_list() == ["5"]
+    assert logged["other_prediction"].null_count() == 1
+    assert logged.height == MANY + 1

@@ -101,11 +101,12 @@ def _answered(server: ModelServer, batch: Sequence[_Asked]) -> list[Answers | Ev
     """Return the answers of each request, or the error for it alone."""
     if len(batch) == 1:
         return [_alone(server, batch[0])]
-    rows = _merged(batch)
     try:
-        answers = server.predict(rows.frame, rows.keys, rows.times, loaded=batch[0].loaded)
+        answers = server.predict_together(_merged(batch), batch[0].loaded)
     except EverfitError:
         # Whose rows it was shows when each is asked for alone.
+        answers = None
+    if answers is None:
         return [_alone(server, asked) for asked in batch]
     ends = list(itertools.accumulate(asked.rows.height for asked in batch))
     return [
