@@ -118,10 +118,10 @@ class Run:
         self.broken.clear()
         self._compare(model)
         turns: dict[str, list[Figures]] = {each.name: [] for each in self.contenders}
-        for _ in range(self.bench.sizes.repetitions):
+        for turn in range(self.bench.sizes.repetitions):
             for each in (each for each in self.contenders if each.name not in self.broken):
                 with self._noted(each):
-                    turns[each.name].append(self._once(each, model))
+                    turns[each.name].append(self._once(each, model, first=turn == 0))
         figures = {name: _medians(taken) for name, taken in turns.items() if taken}
         floor = figures.get("floor", {}).get("rate")
         for found in figures.values() if floor else ():
@@ -150,7 +150,8 @@ class Run:
         print(f"{model.name}: {len(answers)} servers answer {len(first)} rows alike, ", end="")
         print(f"within {EQUAL:g}" if not self.broken else "but for those named below", flush=True)
 
-    def _once(self, each: Contender, model: Model) -> Figures:
+    def _once(self, each: Contender, model: Model, *, first: bool) -> Figures:
+        """Measure one server; revisions are swapped in the first turn alone, for it takes long."""
         bench, heavy = self.bench, model.name == "logistic"
         with self._server(each, model) as server:
             figures = measure.started(server) | measure.singles(bench, server)
@@ -159,7 +160,7 @@ class Run:
             if each.is_floor:
                 return figures
             figures |= measure.batches(bench, server) | measure.at_rest(bench, server)
-            if heavy and each.ours:
+            if heavy and first and each.ours:
                 with self._noted(each):
                     figures |= measure.swapping(bench, server, model, capacity)
             if heavy:
@@ -208,9 +209,11 @@ def _head(run: Run) -> None:
 
 
 def _foot(run: Run, seconds: float) -> None:
-    print(f"medians of {run.bench.sizes.repetitions}, one server at a time; load is Poisson where")
-    print("it is open loop, and latency counts from when a request was due; server CPU and memory")
-    print("are of the whole process tree")
+    print(
+        f"medians of {run.bench.sizes.repetitions}, one server at a time; an open loop's requests"
+        " come as a Poisson process\nand their latency counts from when they were due; CPU and"
+        " memory are of the server's whole process tree"
+    )
     for each in run.contenders:
         if run.peers and each.name in peers.NEEDED:
             print(f"{each.name}: {peers.versions(run.peers, each.name)}")

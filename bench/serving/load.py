@@ -23,6 +23,7 @@ LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 PIECE = 1 << 17
 AT_ONCE = 64  # requests sent in a row before answers are looked at
 SPIN_SECONDS = 0.002  # a shorter wait is spent looking: epoll counts in milliseconds
+RAMP_SECONDS = 0.5
 GRACE_SECONDS = 2.0  # for what is under way when a run ends
 CLOSED = b""
 
@@ -142,22 +143,34 @@ class Wires:
 
 
 def closed(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Report:
-    """Keep every connection busy for so long; answers that come later are not counted."""
-    tally = Tally()
-    wires = Wires(port, connections, requests, tally)
+    """Keep every connection busy for so long, and a moment before in which nothing is counted.
+
+    Who is answered first then was sent before: else every connection's last request, which is
+    answered later, would be missing from the rate of a slow server.
+    """
+    wires = Wires(port, connections, requests, Tally())
     try:
-        sent, began = 0, clock()
-        end = began + seconds
-        while (now := clock()) < end:
-            while wires.free:
-                wires.send(wires.free.pop(), now)
-                sent += 1
-            for wire in wires.answers(end - now):
-                wires.send(wire, clock())
-                sent += 1
-        return tally.report(sent, clock() - began)
+        _busy(wires, clock() + min(seconds, RAMP_SECONDS))
+        wires.tally = Tally()
+        cpu, began, waiting = time.process_time(), clock(), wires.busy
+        sent = _busy(wires, began + seconds)
+        used = time.process_time() - cpu
+        return wires.tally.report(waiting + sent, clock() - began, used)
     finally:
         wires.close()
+
+
+def _busy(wires: Wires, end: float) -> int:
+    """Keep every connection busy until then; return how many requests were sent."""
+    sent = 0
+    while (now := clock()) < end:
+        while wires.free:
+            wires.send(wires.free.pop(), now)
+            sent += 1
+        for wire in wires.answers(end - now):
+            wires.send(wire, clock())
+            sent += 1
+    return sent
 
 
 @dataclass(frozen=True, kw_only=True)

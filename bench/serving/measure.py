@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import subprocess
 import sys
@@ -68,18 +67,27 @@ def singles(bench: Bench, server: Running) -> Figures:
     bench.client.closed(
         server.port, requests, connections=sizes.clients, seconds=sizes.warm_seconds
     )
-    before = server.cpu()
-    report = bench.client.closed(
-        server.port, requests, connections=sizes.clients, seconds=sizes.seconds
-    )
+    report, share = _watched(bench, server, requests, connections=sizes.clients)
     assert report.answered, "nothing was answered"
     return {
         "rate": report.rate,
         "p50": report.p50_ms,
         "p99": report.p99_ms,
-        "cpu": (server.cpu() - before) / report.answered * MICRO,
+        "cpu": share / report.rate * MICRO,
+        "client": 100 * report.client_cpu / report.seconds,
         "failed": report.failed + report.refused,
     }
+
+
+def _watched(
+    bench: Bench, server: Running, requests: Sequence[bytes], *, connections: int
+) -> tuple[Report, float]:
+    """Return what a closed loop comes to, and the cores that the server used meanwhile."""
+    before, began = server.cpu(), time.perf_counter()
+    report = bench.client.closed(
+        server.port, requests, connections=connections, seconds=bench.sizes.seconds
+    )
+    return report, (server.cpu() - before) / (time.perf_counter() - began)
 
 
 def half_load(bench: Bench, server: Running, capacity: float) -> Figures:
@@ -91,16 +99,11 @@ def half_load(bench: Bench, server: Running, capacity: float) -> Figures:
 
 def batches(bench: Bench, server: Running) -> Figures:
     """Return what many rows a request come to."""
-    sizes, before = bench.sizes, server.cpu()
-    report = bench.client.closed(
-        server.port,
-        bench.batches(server),
-        connections=sizes.batch_clients,
-        seconds=sizes.seconds,
-    )
-    rows = report.answered * sizes.batch_rows
-    used = server.cpu() - before
-    return {"batch": rows / report.seconds, "batch cpu": used / rows * MICRO if rows else math.nan}
+    requests, sizes = bench.batches(server), bench.sizes
+    report, share = _watched(bench, server, requests, connections=sizes.batch_clients)
+    assert report.answered, f"no batch was answered; {report.refused + report.failed} were not"
+    rate = report.rate * sizes.batch_rows
+    return {"batch": rate, "batch cpu": share / rate * MICRO}
 
 
 def at_rest(bench: Bench, server: Running) -> Figures:

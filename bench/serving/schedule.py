@@ -19,11 +19,12 @@ def fixed(rate: float, seconds: float) -> array[float]:
 
 
 def poisson(rate: float, seconds: float, *, seed: int) -> array[float]:
-    """Return the same for callers that know nothing of each other: a Poisson process."""
-    dice, due, now = random.Random(seed), array("d"), 0.0  # noqa: S311
-    while (now := now + dice.expovariate(rate)) < seconds:
-        due.append(now)
-    return due
+    """Return the same for callers who know nothing of each other.
+
+    It is a Poisson process given how many come, so that no run has more of them than another.
+    """
+    dice = random.Random(seed)  # noqa: S311
+    return array("d", sorted(dice.random() * seconds for _ in range(round(rate * seconds))))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -50,6 +51,7 @@ class Report:
     failed: int  # another status, or the connection broke
     unanswered: int  # no answer when the run was over
     unsent: int  # every connection was waiting for an answer
+    client_cpu: float  # seconds
     late_ms: float  # p99 of sending after the time that was due: the client's own doing
     p50_ms: float
     p99_ms: float
@@ -95,7 +97,7 @@ class Tally:
         elif hinted:
             self.hinted += 1
 
-    def report(self, due: int, seconds: float) -> Report:
+    def report(self, due: int, seconds: float, client_cpu: float = 0.0) -> Report:
         """Return what became of ``due`` requests within ``seconds``."""
         ordered = sorted(self.latencies)
         refused = sum(self.statuses[status] for status in REFUSALS)
@@ -111,6 +113,7 @@ class Tally:
             failed=total - len(ordered) - refused + self.broken,
             unanswered=due - total - self.broken - self.unsent,
             unsent=self.unsent,
+            client_cpu=client_cpu,
             late_ms=quantile(sorted(self.late), 0.99) * MILLI,
             p50_ms=quantile(ordered, 0.5) * MILLI,
             p99_ms=quantile(ordered, 0.99) * MILLI,

@@ -23,4 +23,4 @@ class Sizes:
 
 
 FULL = Sizes()
-QUICK = Sizes(repetitions=1, seconds=1.5, warm_seconds=0.5, idle_seconds=1, swap_seconds=6)
+QUICK = Sizes(repetitions=1, seconds=2, warm_seconds=0.5, idle_seconds=1, swap_seconds=6)

@@ -51,6 +51,7 @@ def lines(times: float, of_floor: float | None) -> Mapping[str, Line]:
         "p50": Line(what="  p50", unit="ms", more_is_better=False),
         "p99": Line(what="  p99", unit="ms", more_is_better=False),
         "cpu": Line(what="  server CPU", unit="us/request", more_is_better=False),
+        "client": Line(what="  the client's own CPU", unit="% of a core"),
         "failed": Line(what="  not answered with 200", unit="requests", at_most=0),
         "log costs": Line(what="  prediction log", unit="% of rate", at_most=15),
         "half p50": Line(what="half load, open loop: p50", unit="ms", more_is_better=False),
