@@ -166,11 +166,19 @@ class Run:
             if heavy:
                 figures |= measure.overload(bench, server, capacity)
         if each.name == "everfit":
-            with self._server(kinds.unlogged(), model) as server:
-                server.start()
-                silent = measure.singles(bench, server)["rate"]
-            figures["log costs"] = 100 * (1 - capacity / silent)
+            with self._noted(each):
+                figures["log costs"] = 100 * (1 - capacity / self._silent(model))
         return figures
+
+    def _silent(self, model: Model) -> float:
+        """Return our requests a second without the prediction log, once sure that there is none."""
+        before = model.logged()
+        assert before, "no prediction log was found where it should lie"
+        with self._server(kinds.unlogged(), model) as server:
+            server.start()
+            rate = measure.singles(self.bench, server)["rate"]
+        assert model.logged() == before, "the server without a prediction log has kept one"
+        return rate
 
     @contextlib.contextmanager
     def _server(self, each: Contender, model: Model) -> Iterator[Running]:
@@ -212,7 +220,8 @@ def _foot(run: Run, seconds: float) -> None:
     print(
         f"medians of {run.bench.sizes.repetitions}, one server at a time; an open loop's requests"
         " come as a Poisson process\nand their latency counts from when they were due; CPU and"
-        " memory are of the server's whole process tree"
+        " memory are of the server's whole process tree\nwhere a busy server had less than 100% of"
+        " its core, something else ran there: CPU for a request says more than the rate then"
     )
     for each in run.contenders:
         if run.peers and each.name in peers.NEEDED:

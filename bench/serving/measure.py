@@ -74,6 +74,7 @@ def singles(bench: Bench, server: Running) -> Figures:
         "p50": report.p50_ms,
         "p99": report.p99_ms,
         "cpu": share / report.rate * MICRO,
+        "core": 100 * share,
         "client": 100 * report.client_cpu / report.seconds,
         "failed": report.failed + report.refused,
     }

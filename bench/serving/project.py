@@ -68,6 +68,11 @@ class Model:
     def estimator(self) -> Path:
         return self.folder / f"{self.name}.joblib"
 
+    def logged(self) -> int:
+        """Return the bytes of the prediction log."""
+        folder = self.project / ".everfit" / "log" / NAME / "predictions"
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
     def make(self, *, rival: bool) -> None:
         """Train and release the model; a ``rival`` is a second version, for swapping."""
         self.project.mkdir(parents=True)

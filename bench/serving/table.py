@@ -50,7 +50,8 @@ def lines(times: float, of_floor: float | None) -> Mapping[str, Line]:
         "of floor": Line(what="  of the constant answer", unit="%", at_least=of_floor),
         "p50": Line(what="  p50", unit="ms", more_is_better=False),
         "p99": Line(what="  p99", unit="ms", more_is_better=False),
-        "cpu": Line(what="  server CPU", unit="us/request", more_is_better=False),
+        "cpu": Line(what="  server CPU", unit="us/request", more_is_better=False, times=times),
+        "core": Line(what="  which had of its core", unit="%"),
         "client": Line(what="  the client's own CPU", unit="% of a core"),
         "failed": Line(what="  not answered with 200", unit="requests", at_most=0),
         "log costs": Line(what="  prediction log", unit="% of rate", at_most=15),
@@ -60,7 +61,7 @@ def lines(times: float, of_floor: float | None) -> Mapping[str, Line]:
         "batch": Line(
             what="1,000 rows a request, 4 clients", unit="rows/s", more_is_better=True, times=10
         ),
-        "batch cpu": Line(what="  server CPU", unit="us/row", more_is_better=False),
+        "batch cpu": Line(what="  server CPU", unit="us/row", more_is_better=False, times=10),
         "ready": Line(what="ready: first prediction", unit="s", more_is_better=False, at_most=2),
         "resident": Line(
             what="resident memory after it all", unit="MB", more_is_better=False, at_most=150
