@@ -123,9 +123,10 @@ class Run:
                 with self._noted(each):
                     turns[each.name].append(self._once(each, model, first=turn == 0))
         figures = {name: _medians(taken) for name, taken in turns.items() if taken}
-        floor = figures.get("floor", {}).get("rate")
-        for found in figures.values() if floor else ():
-            found["of floor"] = 100 * found["rate"] / (floor or 1)
+        if floor := figures.get("floor"):
+            for found in figures.values():
+                found["of floor"] = 100 * found["rate"] / floor["rate"]
+                found["of floor cpu"] = 100 * floor["cpu"] / found["cpu"]
         for name, why in self.broken.items():
             print(f"!! {name}: {why}")
         self.table.section(TITLES[model.name], lines(*BARS[model.name]), figures)

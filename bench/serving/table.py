@@ -48,6 +48,7 @@ def lines(times: float, of_floor: float | None) -> Mapping[str, Line]:
             times=times,
         ),
         "of floor": Line(what="  of the constant answer", unit="%", at_least=of_floor),
+        "of floor cpu": Line(what="  the same by server CPU", unit="%", at_least=of_floor),
         "p50": Line(what="  p50", unit="ms", more_is_better=False),
         "p99": Line(what="  p99", unit="ms", more_is_better=False),
         "cpu": Line(what="  server CPU", unit="us/request", more_is_better=False, times=times),
