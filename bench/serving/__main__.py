@@ -168,18 +168,20 @@ class Run:
                 figures |= measure.overload(bench, server, capacity)
         if each.name == "everfit":
             with self._noted(each):
-                figures["log costs"] = 100 * (1 - capacity / self._silent(model))
+                silent = self._silent(model)
+                figures["log costs"] = 100 * (1 - capacity / silent["rate"])
+                figures["log costs cpu"] = 100 * (1 - silent["cpu"] / figures["cpu"])
         return figures
 
-    def _silent(self, model: Model) -> float:
-        """Return our requests a second without the prediction log, once sure that there is none."""
+    def _silent(self, model: Model) -> Figures:
+        """Return our figures without the prediction log, once sure that there is none."""
         before = model.logged()
         assert before, "no prediction log was found where it should lie"
         with self._server(kinds.unlogged(), model) as server:
             server.start()
-            rate = measure.singles(self.bench, server)["rate"]
+            figures = measure.singles(self.bench, server)
         assert model.logged() == before, "the server without a prediction log has kept one"
-        return rate
+        return figures
 
     @contextlib.contextmanager
     def _server(self, each: Contender, model: Model) -> Iterator[Running]:

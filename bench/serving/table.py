@@ -56,6 +56,7 @@ def lines(times: float, of_floor: float | None) -> Mapping[str, Line]:
         "client": Line(what="  the client's own CPU", unit="% of a core"),
         "failed": Line(what="  not answered with 200", unit="requests", at_most=0),
         "log costs": Line(what="  prediction log", unit="% of rate", at_most=15),
+        "log costs cpu": Line(what="  the same by server CPU", unit="%", at_most=15),
         "half p50": Line(what="half load, open loop: p50", unit="ms", more_is_better=False),
         "half p99": Line(what="  p99", unit="ms", more_is_better=False, at_most=5),
         "half late": Line(what="  of it the client's own, p99", unit="ms"),
