@@ -14,9 +14,17 @@ import msgspec
 from everfit import __version__
 from everfit.errors import NotFound, Overloaded, TooLarge
 from everfit.kernel import Workspace
+from everfit.serving.arrow import decode_arrow, encode_arrow
+from everfit.serving.binary import HEADER
 from everfit.serving.core import ModelServer
+from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
-from everfit.serving.model import Answers, Bounds
+from everfit.serving.load import Loaded
+from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wanted
+from everfit.serving.model import Answers, Bounds, Rows
+from everfit.serving.openapi import describe_api
+from everfit.serving.pinned import described, pinned
+from everfit.serving.refusals import in_words_of_path
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
 from everfit.serving.traffic import exposition
@@ -59,6 +67,7 @@ class App:
             reply = await answered(scope, _reply(call))
         except Disconnected:
             return
+        reply = in_words_of_path(scope["path"], reply)
         if call.counted is not None:
             latency_ms = (time.perf_counter() - call.started) * 1000
             now = self.workspace.clock.now()
@@ -78,6 +87,14 @@ class App:
                 hint=f"This server has: {', '.join(self.servers)}.",
                 endpoint=name,
             ) from None
+
+    @property
+    def only(self) -> str:
+        """Return the name of the one endpoint; raises NotFound if there are several."""
+        if len(self.servers) != 1:
+            names = ", ".join(f"/endpoints/{name}/invocations" for name in self.servers)
+            raise NotFound("this server has several endpoints", hint=f"Use one of {names}.")
+        return next(iter(self.servers))
 
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         """Return what ``work`` returns, run beside the event loop."""
@@ -100,6 +117,7 @@ class Call:
     scope: Scope
     receive: Receive
     name: str = ""
+    version: str | None = None
     counted: ModelServer | None = None
     answers: Answers | None = None
     rows: int = 0
@@ -109,7 +127,16 @@ class Call:
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
 
-    async def work(self, answer: Callable[[Call, ModelServer, bytes], bytes]) -> Reply:
+    @property
+    def media(self) -> Media:
+        """Return what the body is said to be; raises MediaUnknown if it is compressed."""
+        return body_media(self.scope["headers"])
+
+    def header(self, name: str) -> bytes | None:
+        """Return what stands in a header."""
+        return next((v for n, v in self.scope["headers"] if n == name.lower().encode()), None)
+
+    async def work(self, answer: Callable[[Call, ModelServer, bytes], bytes | Reply]) -> Reply:
         """Return what ``answer`` makes of the body, on a thread; refuse when too much waits."""
         app = self.app
         server = app.server(self.name)
@@ -122,7 +149,8 @@ class Call:
         try:
             body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
             self.is_read = True
-            return Reply(status=200, body=await app.in_thread(answer, self, server, body))
+            made = await app.in_thread(answer, self, server, body)
+            return made if isinstance(made, Reply) else Reply(status=200, body=made)
         finally:
             app.in_flight -= 1
 
@@ -133,14 +161,20 @@ async def _reply(call: Call) -> Reply:
     if isinstance(found, Missing):
         return found.reply(f"Use one of {', '.join(ROUTES.paths)}.")
     call.name = found.names.get("name", "")
+    call.version = found.names.get("version")
     return await found.handler(call)
+
+
+def _answers(call: Call, server: ModelServer, rows: Rows, loaded: Loaded) -> Answers:
+    call.rows = rows.frame.height
+    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
+    return call.answers
 
 
 async def about(call: Call) -> Reply:
     """``GET /v2``: who answers here."""
-    endpoints = list(call.app.servers)
-    about = {"name": "everfit", "version": __version__, "extensions": []}
-    return json_reply({**about, "endpoints": endpoints})
+    about = {"name": "everfit", "version": __version__, "extensions": ["binary_tensor_data"]}
+    return json_reply({**about, "endpoints": list(call.app.servers)})
 
 
 async def live(_call: Call) -> Reply:
@@ -156,44 +190,80 @@ async def ready(call: Call) -> Reply:
 
 
 async def model(call: Call) -> Reply:
-    """``GET /v2/models/NAME``: what it takes and gives."""
-    loaded = call.app.server(call.name).loaded
-    return json_reply(describe_model(call.name, loaded.plan.champion, loaded.signature))
+    """``GET /v2/models/NAME``, also with ``/versions/NUMBER``: what it takes and gives."""
+    versions, signature = described(call.app.server(call.name).loaded, call.version)
+    return json_reply(describe_model(call.name, versions, signature))
 
 
 async def model_ready(call: Call) -> Reply:
-    """``GET /v2/models/NAME/ready``: it can answer, with this plan."""
+    """``GET /v2/models/NAME/ready``, also with a version: it can answer, with this plan."""
     server = call.app.server(call.name)
     plan = server.loaded.plan
+    described(server.loaded, call.version)
     return json_reply({"name": call.name, "ready": True, "plan": plan, "problem": server.problem})
 
 
 async def infer(call: Call) -> Reply:
-    """``POST /v2/models/NAME/infer``: predictions for columns."""
+    """``POST /v2/models/NAME/infer``, also with a version: predictions for columns."""
     call.counted = call.app.server(call.name)
+    call.media.need(JSON, OCTETS)
     return await call.work(_infer)
 
 
-def _infer(call: Call, server: ModelServer, body: bytes) -> bytes:
-    loaded = server.loaded
-    rows = decode_tensors(body, loaded.signature, max_rows=server.bounds.rows)
-    call.rows = rows.frame.height
-    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
-    return encode_tensors(call.name, loaded.signature, rows, call.answers)
+def _infer(call: Call, server: ModelServer, body: bytes) -> Reply:
+    loaded = pinned(server.loaded, call.version)
+    head = call.header(HEADER)
+    rows = decode_tensors(body, loaded.signature, max_rows=server.bounds.rows, head=head)
+    answers = _answers(call, server, rows, loaded)
+    content, length = encode_tensors(call.name, loaded.signature, rows, answers)
+    if length is None:
+        return Reply(status=200, body=content)
+    headers = ((HEADER.lower().encode(), str(length).encode()),)
+    return Reply(status=200, body=content, media=OCTETS.encode(), headers=headers)
 
 
 async def predict(call: Call) -> Reply:
-    """``POST /predict/NAME``: predictions for rows."""
+    """``POST /predict/NAME``: predictions for rows, in JSON or as an Arrow stream."""
     call.counted = call.app.server(call.name)
+    call.media.need(JSON, ARROW)
     return await call.work(_predict)
 
 
-def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
+def _predict(call: Call, server: ModelServer, body: bytes) -> Reply:
     loaded = server.loaded
-    rows = loaded.decoder.decode(body)
-    call.rows = rows.frame.height
-    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
-    return encode_rows(call.name, call.answers)
+    if call.media.name == ARROW:
+        rows = decode_arrow(body, loaded.signature, max_rows=server.bounds.rows)
+    else:
+        rows = loaded.decoder.decode(body)
+    answers = _answers(call, server, rows, loaded)
+    if is_wanted(ARROW, call.scope["headers"]):
+        return Reply(status=200, body=encode_arrow(answers), media=ARROW.encode())
+    return Reply(status=200, body=encode_rows(call.name, answers))
+
+
+async def invocations(call: Call) -> Reply:
+    """``POST /invocations``, ``/endpoints/NAME/invocations``: predictions in MLflow's forms."""
+    if not call.name:
+        call.name = call.app.only
+    call.counted = call.app.server(call.name)
+    return await call.work(_invocations)
+
+
+def _invocations(call: Call, server: ModelServer, body: bytes) -> bytes:
+    loaded = server.loaded
+    rows = decode_invocation(body, call.media, loaded.signature, max_rows=server.bounds.rows)
+    return encode_predictions(_answers(call, server, rows, loaded))
+
+
+async def ping(call: Call) -> Reply:
+    """``GET /ping`` and ``/health``: every endpoint has a model, in MLflow's way."""
+    await ready(call)
+    return Reply(status=200, body=b"\n")
+
+
+async def version(_call: Call) -> Reply:
+    """``GET /version``: the release of MLflow whose calls are answered."""
+    return Reply(status=200, body=VERSION.encode())
 
 
 async def labels(call: Call) -> Reply:
@@ -212,17 +282,31 @@ async def metrics(call: Call) -> Reply:
     return Reply(status=200, body=text.encode(), media=TEXT)
 
 
+async def openapi(call: Call) -> Reply:
+    """``GET /openapi.json``: this description, by the models in use."""
+    signatures = {name: server.signature for name, server in call.app.servers.items()}
+    return json_reply(describe_api(TABLE, signatures))
+
+
 Handler = Callable[[Call], Awaitable[Reply]]
-ROUTES: Routes[Handler] = Routes(
-    {
-        "/v2": {"GET": about},
-        "/v2/health/live": {"GET": live},
-        "/v2/health/ready": {"GET": ready},
-        "/v2/models/{name}": {"GET": model},
-        "/v2/models/{name}/ready": {"GET": model_ready},
-        "/v2/models/{name}/infer": {"POST": infer},
-        "/predict/{name}": {"POST": predict},
-        "/labels/{name}": {"POST": labels},
-        "/metrics": {"GET": metrics},
-    }
-)
+TABLE: dict[str, dict[str, Handler]] = {
+    "/v2": {"GET": about},
+    "/v2/health/live": {"GET": live},
+    "/v2/health/ready": {"GET": ready},
+    "/v2/models/{name}": {"GET": model},
+    "/v2/models/{name}/ready": {"GET": model_ready},
+    "/v2/models/{name}/infer": {"POST": infer},
+    "/v2/models/{name}/versions/{version}": {"GET": model},
+    "/v2/models/{name}/versions/{version}/ready": {"GET": model_ready},
+    "/v2/models/{name}/versions/{version}/infer": {"POST": infer},
+    "/invocations": {"POST": invocations},
+    "/endpoints/{name}/invocations": {"POST": invocations},
+    "/ping": {"GET": ping},
+    "/health": {"GET": ping},
+    "/version": {"GET": version},
+    "/predict/{name}": {"POST": predict},
+    "/labels/{name}": {"POST": labels},
+    "/metrics": {"GET": metrics},
+    "/openapi.json": {"GET": openapi},
+}
+ROUTES: Routes[Handler] = Routes(TABLE)
