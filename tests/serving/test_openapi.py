@@ -82,7 +82,7 @@ def test_schemathesis_finds_no_failure_of_the_server(server: BackgroundServer) -
 
             @seed(4)
             @settings(
-                max_examples=12,
+                max_examples=8,
                 database=None,
                 deadline=None,
                 phases=[Phase.generate],

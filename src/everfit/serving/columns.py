@@ -107,7 +107,11 @@ def describe(value: object) -> str:
     words = {None: "null", True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        # JSON is read deeper than it is written, and so are whole numbers of thousands of digits.
+        return "a value that is too deep or too long to show"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

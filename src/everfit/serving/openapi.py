@@ -147,14 +147,6 @@ def _object(required: list[str], **members: Schema) -> Schema:
 
 def _fixed() -> dict[str, Schema]:
     """Return the schemas that no model changes."""
-    problem = _object(["path", "found", "remedy"], path=TEXT, found=TEXT, remedy=TEXT)
-    more = {
-        "code": TEXT,
-        "hint": TEXT,
-        "problems": _list(problem),
-        "context": {"type": "object"},
-    }
-    error = _object(["code", "message", "hint", "problems", "context"], message=TEXT, **more)
     label = _object(
         ["label"], id=TEXT, key=TEXT, label={"type": ["string", "number", "boolean"]}, at=TEXT
     )
@@ -174,9 +166,7 @@ def _fixed() -> dict[str, Schema]:
         version={"type": "integer"},
     )
     return {
-        "Error": _object(["error"], error=error),
-        "InferError": _object(["error"], error=TEXT, **more),
-        "InvocationError": _object(["error_code", "message"], error_code=TEXT, message=TEXT),
+        **_errors(),
         "Labels": {"anyOf": [_list(label), _object(["labels"], labels=_list(label))]},
         "RowsResponse": _object(["model", "predictions"], model=TEXT, predictions=_list(answered)),
         "Tensor": tensor,
@@ -188,6 +178,23 @@ def _fixed() -> dict[str, Schema]:
             outputs=_list({"$ref": "#/components/schemas/Tensor"}),
         ),
         "Invoked": _object(["predictions"], predictions=_list({})),
+    }
+
+
+def _errors() -> dict[str, Schema]:
+    """Return the schemas of refusals, by the protocol that tells them."""
+    problem = _object(["path", "found", "remedy"], path=TEXT, found=TEXT, remedy=TEXT)
+    more = {
+        "code": TEXT,
+        "hint": TEXT,
+        "problems": _list(problem),
+        "context": {"type": "object"},
+    }
+    error = _object(["code", "message", "hint", "problems", "context"], message=TEXT, **more)
+    return {
+        "Error": _object(["error"], error=error),
+        "InferError": _object(["error"], error=TEXT, **more),
+        "InvocationError": _object(["error_code", "message"], error_code=TEXT, message=TEXT),
     }
 
 
