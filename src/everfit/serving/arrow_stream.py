@@ -2,7 +2,7 @@
 
 https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc
 Read here and not by Polars: its reader trusts the lengths that a stream declares, and one that
-lies ends the process (polars 2.1, ``memory allocation failed``).
+lies ends the process (polars 2.1: ``memory allocation of 3746994889972252703 bytes failed``).
 """
 
 from __future__ import annotations
