@@ -18,6 +18,7 @@ EverfitError                    500
 │   │   └── SplitLeak           422
 │   └── RowsInvalid             422
 ├── TooLarge                    413
+├── MediaUnknown                415
 ├── Overloaded                  429
 ├── Unavailable                 503
 │   ├── DatabaseBusy            503
@@ -195,6 +196,13 @@ class TooLarge(EverfitError):
 
     code = "too-large"
     status = 413
+
+
+class MediaUnknown(EverfitError):
+    """The body is of a type, or in an encoding, that this address does not read."""
+
+    code = "media-unknown"
+    status = 415
 
 
 class Overloaded(EverfitError):

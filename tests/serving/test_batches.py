@@ -97,7 +97,7 @@ def test_a_batch_has_no_more_rows_than_a_request_may_have(shop: Shop) -> None:
     with asking(shop, rows=10) as ask:
         assert all(answer.status_code == 200 for answer in together(ask, bodies))
     sizes = batches(shop)
-    assert max(sizes) == 8
+    assert 4 < max(sizes) <= 10
     assert sum(sizes) == 4 * MANY + 1
 
 

@@ -16,7 +16,7 @@ from tests.serving.conftest import CLASSIFICATION, INPUTS, REGRESSION
 
 from everfit.errors import Invalid, RowsInvalid, TooLarge
 from everfit.packages import Field, Kind, Signature
-from everfit.serving.columns import Problems, keys_and_times
+from everfit.serving.columns import Problems, describe, keys_and_times
 from everfit.serving.labels import decode_labels
 from everfit.serving.rows import RowsDecoder
 from everfit.serving.tensors import decode_tensors
@@ -194,6 +194,14 @@ def test_every_problem_of_wrong_columns_is_named(body: object, paths: list[str])
 def test_what_is_no_json_is_refused_as_such(body: bytes) -> None:
     with pytest.raises(Invalid, match="no JSON"):
         decode(body)
+
+
+def test_what_is_too_deep_to_be_shown_is_still_described() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert "too deep" in describe(deep)
+    assert "too long" in describe(10**5_000)
 
 
 def test_rows_are_bounded_from_both_sides() -> None:

@@ -47,7 +47,8 @@ def release_evidence(
     wrong = seen["error"].is_not_null()
     by_candidate = seen["version"] == candidate
     asked = by_candidate | (seen["other_version"] == candidate).fill_null(value=False) | wrong
-    since = seen.filter(pl.col("at") >= release.step_since)
+    # Rows that asked for one version by its number took no part in the split.
+    since = seen.filter(asked & (seen["at"] >= release.step_since))
     units = since.select(pl.col("key").fill_null(pl.col("id")).alias("unit"), "arm").unique("unit")
     return Evidence(
         now=now,

@@ -7,20 +7,26 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from everfit import __version__
 from everfit.errors import NotFound, Overloaded, TooLarge
 from everfit.kernel import Workspace
+from everfit.serving.arrow import decode_arrow, encode_arrow
 from everfit.serving.batches import Batches
+from everfit.serving.binary import HEADER
 from everfit.serving.core import ModelServer
+from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
+from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wanted
 from everfit.serving.model import Answers, Bounds, Rows
-from everfit.serving.rows import Plain, RowsDecoder, encode_rows
+from everfit.serving.openapi import describe_api
+from everfit.serving.pinned import described, pinned
+from everfit.serving.refusals import in_words_of_path
+from everfit.serving.rows import Plain, encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
 from everfit.serving.traffic import exposition
 from everfit.web import (
@@ -41,6 +47,7 @@ from everfit.web import (
 )
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Rows | Plain)
 
 # What is decoded and encoded faster than a thread is asked to.
 SMALL_BYTES = 32 * 1024
@@ -66,6 +73,7 @@ class App:
             reply = await answered(scope, _reply(call))
         except Disconnected:
             return
+        reply = in_words_of_path(scope["path"], reply)
         if call.counted is not None:
             latency_ms = (time.perf_counter() - call.started) * 1000
             now = self.workspace.clock.now()
@@ -85,6 +93,14 @@ class App:
                 hint=f"This server has: {', '.join(self.servers)}.",
                 endpoint=name,
             ) from None
+
+    @property
+    def only(self) -> str:
+        """Return the name of the one endpoint; raises NotFound if there are several."""
+        if len(self.servers) != 1:
+            names = ", ".join(f"/endpoints/{name}/invocations" for name in self.servers)
+            raise NotFound("this server has several endpoints", hint=f"Use one of {names}.")
+        return next(iter(self.servers))
 
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         """Return what ``work`` returns, run beside the event loop."""
@@ -109,6 +125,7 @@ class Call:
     scope: Scope
     receive: Receive
     name: str = ""
+    version: str | None = None
     counted: ModelServer | None = None
     answers: Answers | None = None
     rows: int = 0
@@ -118,7 +135,34 @@ class Call:
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
 
-    async def work(self, answer: Callable[[Call, ModelServer, bytes], Awaitable[bytes]]) -> Reply:
+    @property
+    def media(self) -> Media:
+        """Return what the body is said to be; raises MediaUnknown if it is compressed."""
+        return body_media(self.scope["headers"])
+
+    def header(self, name: str) -> bytes | None:
+        """Return what stands in a header."""
+        return next((v for n, v in self.scope["headers"] if n == name.lower().encode()), None)
+
+    async def predictions(self, form: Form[R]) -> Reply:
+        """Return the answers to the rows of the body, asked together with those of others."""
+
+        async def answer(server: ModelServer, body: bytes) -> Reply:
+            loaded, size = pinned(server.loaded, self.version), len(body)
+            rows = await self.beside(form.read, self, loaded, body, size=size)
+            self.rows = rows.height
+            self.answers = await self.app.batches[self.name].answer(rows, loaded)
+            return await self.beside(form.write, self, loaded, rows, self.answers, size=size)
+
+        return await self.work(answer)
+
+    async def beside(self, work: Callable[..., T], *arguments: object, size: int) -> T:
+        """Return what ``work`` returns: at once where it is small, else beside the event loop."""
+        if size <= SMALL_BYTES:
+            return work(*arguments)
+        return await self.app.in_thread(work, *arguments)
+
+    async def work(self, answer: Callable[[ModelServer, bytes], Awaitable[Reply]]) -> Reply:
         """Return what ``answer`` makes of the body; refuse when too much waits."""
         app = self.app
         server = app.server(self.name)
@@ -131,21 +175,17 @@ class Call:
         try:
             body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
             self.is_read = True
-            return Reply(status=200, body=await answer(self, server, body))
+            return await answer(server, body)
         finally:
             app.in_flight -= 1
 
-    async def beside(self, work: Callable[..., T], *arguments: object, size: int) -> T:
-        """Return what ``work`` returns: at once where it is small, else beside the event loop."""
-        if size <= SMALL_BYTES:
-            return work(*arguments)
-        return await self.app.in_thread(work, *arguments)
 
-    async def answered(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
-        """Return the answers for ``rows``, together with those of other requests."""
-        self.rows = rows.height
-        self.answers = await self.app.batches[self.name].answer(rows, loaded)
-        return self.answers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form(Generic[R]):
+    """How requests of one kind are read and answered. Both run where it suits their size."""
+
+    read: Callable[[Call, Loaded, bytes], R]
+    write: Callable[[Call, Loaded, R, Answers], Reply]
 
 
 async def _reply(call: Call) -> Reply:
@@ -154,14 +194,14 @@ async def _reply(call: Call) -> Reply:
     if isinstance(found, Missing):
         return found.reply(f"Use one of {', '.join(ROUTES.paths)}.")
     call.name = found.names.get("name", "")
+    call.version = found.names.get("version")
     return await found.handler(call)
 
 
 async def about(call: Call) -> Reply:
     """``GET /v2``: who answers here."""
-    endpoints = list(call.app.servers)
-    about = {"name": "everfit", "version": __version__, "extensions": []}
-    return json_reply({**about, "endpoints": endpoints})
+    about = {"name": "everfit", "version": __version__, "extensions": ["binary_tensor_data"]}
+    return json_reply({**about, "endpoints": list(call.app.servers)})
 
 
 async def live(_call: Call) -> Reply:
@@ -177,56 +217,93 @@ async def ready(call: Call) -> Reply:
 
 
 async def model(call: Call) -> Reply:
-    """``GET /v2/models/NAME``: what it takes and gives."""
-    loaded = call.app.server(call.name).loaded
-    return json_reply(describe_model(call.name, loaded.plan.champion, loaded.signature))
+    """``GET /v2/models/NAME``, also with ``/versions/NUMBER``: what it takes and gives."""
+    versions, signature = described(call.app.server(call.name).loaded, call.version)
+    return json_reply(describe_model(call.name, versions, signature))
 
 
 async def model_ready(call: Call) -> Reply:
-    """``GET /v2/models/NAME/ready``: it can answer, with this plan."""
+    """``GET /v2/models/NAME/ready``, also with a version: it can answer, with this plan."""
     server = call.app.server(call.name)
     plan = server.loaded.plan
+    described(server.loaded, call.version)
     return json_reply({"name": call.name, "ready": True, "plan": plan, "problem": server.problem})
 
 
 async def infer(call: Call) -> Reply:
-    """``POST /v2/models/NAME/infer``: predictions for columns."""
+    """``POST /v2/models/NAME/infer``, also with a version: predictions for columns."""
     call.counted = call.app.server(call.name)
-    return await call.work(_infer)
+    call.media.need(JSON, OCTETS)
+    return await call.predictions(TENSORS)
 
 
-async def _infer(call: Call, server: ModelServer, body: bytes) -> bytes:
-    loaded, size = server.loaded, len(body)
-    decode = partial(decode_tensors, max_rows=server.bounds.rows)
-    rows = await call.beside(decode, body, loaded.signature, size=size)
-    given = call.name, loaded.signature, rows, await call.answered(rows, loaded)
-    return await call.beside(encode_tensors, *given, size=size)
+def _tensors(call: Call, loaded: Loaded, body: bytes) -> Rows:
+    most, head = call.app.bounds.rows, call.header(HEADER)
+    return decode_tensors(body, loaded.signature, max_rows=most, head=head)
+
+
+def _as_tensors(call: Call, loaded: Loaded, rows: Rows, answers: Answers) -> Reply:
+    content, length = encode_tensors(call.name, loaded.signature, rows, answers)
+    if length is None:
+        return Reply(status=200, body=content)
+    headers = ((HEADER.lower().encode(), str(length).encode()),)
+    return Reply(status=200, body=content, media=OCTETS.encode(), headers=headers)
 
 
 async def predict(call: Call) -> Reply:
-    """``POST /predict/NAME``: predictions for rows."""
+    """``POST /predict/NAME``: predictions for rows, in JSON or as an Arrow stream."""
     call.counted = call.app.server(call.name)
-    return await call.work(_predict)
+    call.media.need(JSON, ARROW)
+    return await call.predictions(ROWS)
 
 
-async def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
-    loaded, size = server.loaded, len(body)
-    rows = await call.beside(_rows, loaded.decoder, body, size=size)
-    answers = await call.answered(rows, loaded)
-    return await call.beside(encode_rows, call.name, answers, size=size)
+def _rows(call: Call, loaded: Loaded, body: bytes) -> Rows | Plain:
+    if call.media.name == ARROW:
+        return decode_arrow(body, loaded.signature, max_rows=call.app.bounds.rows)
+    return loaded.decoder.plain(body) or loaded.decoder.decode(body)
 
 
-def _rows(decoder: RowsDecoder, body: bytes) -> Rows | Plain:
-    return decoder.plain(body) or decoder.decode(body)
+def _as_rows(call: Call, _loaded: Loaded, _rows: Rows | Plain, answers: Answers) -> Reply:
+    if is_wanted(ARROW, call.scope["headers"]):
+        return Reply(status=200, body=encode_arrow(answers), media=ARROW.encode())
+    return Reply(status=200, body=encode_rows(call.name, answers))
+
+
+async def invocations(call: Call) -> Reply:
+    """``POST /invocations``, ``/endpoints/NAME/invocations``: predictions in MLflow's forms."""
+    if not call.name:
+        call.name = call.app.only
+    call.counted = call.app.server(call.name)
+    return await call.predictions(INVOCATIONS)
+
+
+def _invocation(call: Call, loaded: Loaded, body: bytes) -> Rows:
+    most = call.app.bounds.rows
+    return decode_invocation(body, call.media, loaded.signature, max_rows=most)
+
+
+def _as_predictions(_call: Call, _loaded: Loaded, _rows: Rows, answers: Answers) -> Reply:
+    return Reply(status=200, body=encode_predictions(answers))
+
+
+async def ping(call: Call) -> Reply:
+    """``GET /ping`` and ``/health``: every endpoint has a model, in MLflow's way."""
+    await ready(call)
+    return Reply(status=200, body=b"\n")
+
+
+async def version(_call: Call) -> Reply:
+    """``GET /version``: the release of MLflow whose calls are answered."""
+    return Reply(status=200, body=VERSION.encode())
 
 
 async def labels(call: Call) -> Reply:
     """``POST /labels/NAME``: the truth, by prediction id or key."""
-    return await call.work(_labels)
 
+    async def answer(server: ModelServer, body: bytes) -> Reply:
+        return Reply(status=200, body=await call.app.in_thread(_received, server, body))
 
-async def _labels(call: Call, server: ModelServer, body: bytes) -> bytes:
-    return await call.app.in_thread(_received, server, body)
+    return await call.work(answer)
 
 
 def _received(server: ModelServer, body: bytes) -> bytes:
@@ -240,17 +317,34 @@ async def metrics(call: Call) -> Reply:
     return Reply(status=200, body=text.encode(), media=TEXT)
 
 
+async def openapi(call: Call) -> Reply:
+    """``GET /openapi.json``: this description, by the models in use."""
+    signatures = {name: server.signature for name, server in call.app.servers.items()}
+    return json_reply(describe_api(TABLE, signatures))
+
+
+TENSORS: Form[Rows] = Form(read=_tensors, write=_as_tensors)
+ROWS: Form[Rows | Plain] = Form(read=_rows, write=_as_rows)
+INVOCATIONS: Form[Rows] = Form(read=_invocation, write=_as_predictions)
 Handler = Callable[[Call], Awaitable[Reply]]
-ROUTES: Routes[Handler] = Routes(
-    {
-        "/v2": {"GET": about},
-        "/v2/health/live": {"GET": live},
-        "/v2/health/ready": {"GET": ready},
-        "/v2/models/{name}": {"GET": model},
-        "/v2/models/{name}/ready": {"GET": model_ready},
-        "/v2/models/{name}/infer": {"POST": infer},
-        "/predict/{name}": {"POST": predict},
-        "/labels/{name}": {"POST": labels},
-        "/metrics": {"GET": metrics},
-    }
-)
+TABLE: dict[str, dict[str, Handler]] = {
+    "/v2": {"GET": about},
+    "/v2/health/live": {"GET": live},
+    "/v2/health/ready": {"GET": ready},
+    "/v2/models/{name}": {"GET": model},
+    "/v2/models/{name}/ready": {"GET": model_ready},
+    "/v2/models/{name}/infer": {"POST": infer},
+    "/v2/models/{name}/versions/{version}": {"GET": model},
+    "/v2/models/{name}/versions/{version}/ready": {"GET": model_ready},
+    "/v2/models/{name}/versions/{version}/infer": {"POST": infer},
+    "/invocations": {"POST": invocations},
+    "/endpoints/{name}/invocations": {"POST": invocations},
+    "/ping": {"GET": ping},
+    "/health": {"GET": ping},
+    "/version": {"GET": version},
+    "/predict/{name}": {"POST": predict},
+    "/labels/{name}": {"POST": labels},
+    "/metrics": {"GET": metrics},
+    "/openapi.json": {"GET": openapi},
+}
+ROUTES: Routes[Handler] = Routes(TABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
@@ -29,6 +30,13 @@ REMEDIES = {
     Kind.TEXT: "write a text in quotes",
     Kind.BOOLEAN: "write true or false",
     Kind.TIME: "write a time such as 2026-01-31T12:00:00Z",
+}
+# What needs no second look, by the type of the value alone.
+PLAIN: dict[Kind, frozenset[type]] = {
+    Kind.NUMBER: frozenset({float, int}),
+    Kind.INTEGER: frozenset({int}),
+    Kind.TEXT: frozenset({str}),
+    Kind.BOOLEAN: frozenset({bool}),
 }
 MAX_PROBLEMS = 100
 HINT = "Correct them all and send the request again; GET /v2/models/NAME lists the inputs."
@@ -64,6 +72,9 @@ def column(
 
     A value that does not fit is noted in ``problems`` and left out of the column as null.
     """
+    quick = _plain_column(field, values)
+    if quick is not None:
+        return quick
     kept: list[Any] = []
     for row, value in enumerate(values):
         if value is None and field.nullable:
@@ -72,9 +83,23 @@ def column(
         try:
             kept.append(PARSERS[field.kind](value))
         except (ValueError, TypeError, OverflowError):
-            problems.add(place(row), describe(value), _remedy(field))
+            problems.add(place(row), describe(value), remedy(field))
             kept.append(None)
     return pl.Series(field.name, kept, dtype=DTYPES[field.kind])
+
+
+def _plain_column(field: Field, values: Sequence[Any]) -> pl.Series | None:
+    """Return the column where every value is plainly of its kind, else None."""
+    kinds = set(map(type, values))
+    if field.nullable:
+        kinds.discard(type(None))
+    if not kinds <= PLAIN.get(field.kind, frozenset()):
+        return None
+    try:
+        series = pl.Series(field.name, values, dtype=DTYPES[field.kind])
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        return None  # a whole number of more than 64 bits
+    return None if series.dtype.is_float() and not series.is_finite().all() else series
 
 
 def describe(value: object) -> str:
@@ -82,11 +107,16 @@ def describe(value: object) -> str:
     words = {None: "null", True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        # JSON is read deeper than it is written, and so are whole numbers of thousands of digits.
+        return "a value that is too deep or too long to show"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _remedy(field: Field) -> str:
+def remedy(field: Field) -> str:
+    """Return what to write for an input of that kind."""
     known = field.categories[:5] if field.kind is Kind.TEXT else ()
     example = f", such as {', '.join(map(repr, known))}" if known else ""
     null = " or null" if field.nullable else ""
@@ -96,7 +126,10 @@ def _remedy(field: Field) -> str:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(value)
-    return float(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
 def _integer(value: Any) -> int:

@@ -24,13 +24,15 @@ class Bounds:
 class Rows:
     """Rows to predict, typed by the signature, with the caller's keys and times if it gave any.
 
-    ``outputs`` are the outputs asked for and ``request`` the caller's own id of the request.
+    ``outputs`` are the outputs asked for, ``binary`` those of them that are to come as bytes, and
+    ``request`` is the caller's own id of the request.
     """
 
     frame: pl.DataFrame
     keys: list[str | None] | None = None
     times: pl.Series | None = None
     outputs: tuple[str, ...] = ()
+    binary: frozenset[str] = frozenset()
     request: str | None = None
 
     @property

@@ -1,6 +1,7 @@
-"""The columns form: requests and answers of the Open Inference Protocol, version 2, as JSON.
+"""The columns form: requests and answers of the Open Inference Protocol, version 2, over REST.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+Values stand in the JSON, or behind it as bytes (see ``binary``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 import polars as pl
 
 from everfit.packages import Field, Kind, Signature
+from everfit.serving.binary import RawTensor, behind, raw_series, raw_values, split_body
 from everfit.serving.columns import (
     Problems,
     as_json,
@@ -21,8 +23,9 @@ from everfit.serving.columns import (
     keys_and_times,
 )
 from everfit.serving.model import Answers, Rows
+from everfit.serving.typed import typed
 
-NUMBERS = {"FP16", "FP32", "FP64"}
+NUMBERS = {"BF16", "FP16", "FP32", "FP64"}
 INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 ACCEPTED = {
     Kind.NUMBER: NUMBERS | INTEGERS,
@@ -39,46 +42,65 @@ DATATYPES = {
     Kind.TIME: "BYTES",
 }
 FORM = "write {name, shape, datatype, data}"
+# Parameters of other servers that would change the answer: to ignore one would be to lie.
+UNKNOWN_WAYS = ("classification", "shared_memory_region")
 
 
 class Tensor(msgspec.Struct):
-    """One input as the protocol writes it."""
+    """One input as the protocol writes it; without ``data`` it stands behind the JSON, as bytes."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any]
+    data: list[Any] | None = None
     parameters: dict[str, Any] = {}
 
+    @property
+    def count(self) -> int:
+        """Return how many rows it has, as far as it says."""
+        if self.data is not None:
+            return len(self.data)
+        return max(self.shape[0], 0) if self.shape else 1
 
-def decode_tensors(body: bytes, signature: Signature, *, max_rows: int) -> Rows:
+
+def decode_tensors(
+    body: bytes, signature: Signature, *, max_rows: int, head: bytes | None = None
+) -> Rows:
     """Return the rows of a request; its keys and times stand in ``parameters``.
+
+    ``head`` is the header Inference-Header-Content-Length: how many bytes of ``body`` are JSON.
 
     Raises
     ------
     Invalid
-        If the body is no JSON.
+        If the body is no JSON, or ``head`` no length of it.
     RowsInvalid
         Naming every input, row and value that does not fit the signature.
     TooLarge
         If there are more rows than one request may have.
     """
     problems = Problems()
-    given = as_json(body)
+    json, rest = split_body(body, head)
+    given = as_json(json)
     request: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     tensors = _tensors(request.get("inputs"), problems)
+    raw = behind(_sizes(tensors, problems), rest, problems)
     _check_names(tensors, signature, problems)
-    count = len(next(iter(tensors.values())).data) if tensors else 1
+    count = next(iter(tensors.values())).count if tensors else 1
     check_count(count, max_rows)
     series = [
         _column(field, tensors[field.name], count, problems)
+        if field.name not in raw
+        else _raw_column(field, tensors[field.name], RawTensor(raw[field.name], count), problems)
         for field in signature.inputs
         if field.name in tensors
     ]
-    parameters = request.get("parameters")
-    parameters = parameters if isinstance(parameters, Mapping) else {}
+    parameters = request.get("parameters", {})
+    if not isinstance(parameters, Mapping):
+        problems.add("parameters", describe(parameters), "write an object")
+        parameters = {}
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
-    outputs = _outputs(request.get("outputs"), signature, problems)
+    outputs, binary = _outputs(request.get("outputs"), parameters, signature, problems)
     problems.raise_any()
     number = request.get("id")
     return Rows(
@@ -86,6 +108,7 @@ def decode_tensors(body: bytes, signature: Signature, *, max_rows: int) -> Rows:
         keys=keys,
         times=times,
         outputs=outputs,
+        binary=binary,
         request=number if isinstance(number, str) else None,
     )
 
@@ -103,8 +126,27 @@ def _tensors(inputs: Any, problems: Problems) -> dict[str, Tensor]:
             continue
         if tensor.name in tensors:
             problems.add(f"inputs[{i}]", f"{tensor.name!r} again", "give every input once")
+        elif (tensor.data is None) == ("binary_data_size" not in tensor.parameters):
+            found = "neither" if tensor.data is None else "both"
+            remedy = "write data, or parameters.binary_data_size for bytes behind the JSON"
+            problems.add(f"inputs.{tensor.name}", found, remedy)
         tensors[tensor.name] = tensor
     return tensors
+
+
+def _sizes(tensors: Mapping[str, Tensor], problems: Problems) -> dict[str, int]:
+    """Return the sizes in bytes of the inputs that stand behind the JSON, in their order."""
+    sizes: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        if tensor.data is not None or "binary_data_size" not in tensor.parameters:
+            continue
+        size = tensor.parameters["binary_data_size"]
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            path = f"inputs.{name}.parameters.binary_data_size"
+            problems.add(path, describe(size), "write a number of bytes")
+            size = 0
+        sizes[name] = size
+    return sizes
 
 
 def _check_names(tensors: Mapping[str, Tensor], signature: Signature, problems: Problems) -> None:
@@ -116,18 +158,35 @@ def _check_names(tensors: Mapping[str, Tensor], signature: Signature, problems: 
 
 def _column(field: Field, tensor: Tensor, count: int, problems: Problems) -> pl.Series:
     path = f"inputs.{field.name}"
+    data = tensor.data or []
+    if not _fits(field, tensor, count, problems):
+        return column(field, [], problems, str)
+    values = list(_flat(data)) if tensor.shape == [count, 1] else data
+    if len(values) != count and tensor.data is not None:
+        problems.add(f"{path}.data", f"{len(values)} values", f"send {count}")
+    return column(field, values, problems, lambda row: f"{path}.data[{row}]")
+
+
+def _raw_column(field: Field, tensor: Tensor, raw: RawTensor, problems: Problems) -> pl.Series:
+    path = f"inputs.{field.name}"
+    if not _fits(field, tensor, raw.count, problems):
+        return column(field, [], problems, str)
+    series = raw_series(tensor.datatype, raw, problems, path)
+    return typed(field, series, problems, lambda row: f"{path}.data[{row}]", f"{path}.data")
+
+
+def _fits(field: Field, tensor: Tensor, count: int, problems: Problems) -> bool:
+    """Return whether the input's type can be that of the field, noting what is wrong with both."""
+    path = f"inputs.{field.name}"
     accepted = ACCEPTED[field.kind]
     if tensor.datatype not in accepted:
         remedy = f"use {', '.join(sorted(accepted))}"
         problems.add(f"{path}.datatype", describe(tensor.datatype), remedy)
-        return column(field, [], problems, str)
-    values = list(_flat(tensor.data)) if tensor.shape == [count, 1] else tensor.data
+        return False
     if tensor.shape not in ([count], [count, 1]):
         remedy = f"write [{count}] or [{count}, 1]: as many rows as the first input has"
         problems.add(f"{path}.shape", describe(tensor.shape), remedy)
-    if len(values) != count:
-        problems.add(f"{path}.data", f"{len(values)} values", f"send {count}")
-    return column(field, values, problems, lambda row: f"{path}.data[{row}]")
+    return True
 
 
 def _flat(data: Iterable[Any]) -> Iterable[Any]:
@@ -139,18 +198,32 @@ def _flat(data: Iterable[Any]) -> Iterable[Any]:
             yield item
 
 
-def _outputs(given: Any, signature: Signature, problems: Problems) -> tuple[str, ...]:
+def _outputs(
+    given: Any, parameters: Mapping[str, Any], signature: Signature, problems: Problems
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the outputs asked for, and those of them that are to come as bytes."""
     known = output_names(signature)
+    everything = parameters.get("binary_data_output") is True
     if given is None:
-        return known
-    chosen: list[str] = []
+        return known, frozenset(known if everything else ())
+    ways: dict[str, Mapping[str, Any]] = {}
     for i, item in enumerate(given if isinstance(given, list) else [given]):
         name = item.get("name") if isinstance(item, Mapping) else item
-        if name in known:
-            chosen.append(name)
-        else:
+        if name not in known:
             problems.add(f"outputs[{i}].name", describe(name), f"use {', '.join(known)}")
-    return tuple(chosen) or known
+            continue
+        way = item.get("parameters", {}) if isinstance(item, Mapping) else {}
+        if not isinstance(way, Mapping):
+            problems.add(f"outputs[{i}].parameters", describe(way), "write an object")
+            way = {}
+        for unknown in (unknown for unknown in UNKNOWN_WAYS if unknown in way):
+            path = f"outputs[{i}].parameters.{unknown}"
+            problems.add(path, describe(way[unknown]), "leave it out: it is not done here")
+        ways[name] = way
+    if not ways:
+        ways = {name: {} for name in known}
+    binary = [name for name, way in ways.items() if way.get("binary_data", everything) is True]
+    return tuple(ways), frozenset(binary)
 
 
 def output_names(signature: Signature) -> tuple[str, ...]:
@@ -159,13 +232,13 @@ def output_names(signature: Signature) -> tuple[str, ...]:
     return (signature.output.name, *score, "prediction_id", "version")
 
 
-def describe_model(model: str, version: int, signature: Signature) -> dict[str, Any]:
+def describe_model(model: str, versions: Iterable[int], signature: Signature) -> dict[str, Any]:
     """Return the protocol's metadata of a model."""
     inputs = [(field.name, DATATYPES[field.kind]) for field in signature.inputs]
     outputs = [(name, _output_datatype(name, signature)) for name in output_names(signature)]
     return {
         "name": model,
-        "versions": [str(version)],
+        "versions": [str(version) for version in versions],
         "platform": "everfit",
         "inputs": [{"name": n, "datatype": kind, "shape": [-1]} for n, kind in inputs],
         "outputs": [{"name": n, "datatype": kind, "shape": [-1]} for n, kind in outputs],
@@ -179,26 +252,35 @@ def _output_datatype(name: str, signature: Signature) -> str:
     return fixed[name]
 
 
-def encode_tensors(model: str, signature: Signature, rows: Rows, answers: Answers) -> bytes:
-    """Return the answers as the protocol writes them."""
+def encode_tensors(
+    model: str, signature: Signature, rows: Rows, answers: Answers
+) -> tuple[bytes, int | None]:
+    """Return the answers as the protocol writes them.
+
+    The number is how many bytes of them are JSON, None where all are.
+    """
     data = {
         "score": answers.scores,
         "prediction_id": answers.ids,
         "version": answers.versions,
         signature.output.name: answers.predictions,
     }
-    outputs = [
-        {
-            "name": name,
-            "shape": [len(answers.ids)],
-            "datatype": _output_datatype(name, signature),
-            "data": data[name],
-        }
-        for name in rows.outputs
-    ]
+    outputs: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for name in rows.outputs:
+        datatype = _output_datatype(name, signature)
+        output: dict[str, Any] = {"name": name, "shape": [len(answers.ids)], "datatype": datatype}
+        if name in rows.binary:
+            raw.append(raw_values(datatype, data[name] or []))
+            output["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            output["data"] = data[name]
+        outputs.append(output)
     # One request can be answered by two versions; the output `version` says which row by which.
     version = str(answers.versions[0]) if len(set(answers.versions)) == 1 else None
     answer = {"model_name": model, "model_version": version, "outputs": outputs}
     if rows.request is not None:
         answer["id"] = rows.request
-    return msgspec.json.encode({name: value for name, value in answer.items() if value is not None})
+    said = {name: value for name, value in answer.items() if value is not None}
+    json = msgspec.json.encode(said)
+    return (b"".join((json, *raw)), len(json)) if raw else (json, None)

@@ -1,0 +1,209 @@
+"""Buffers of one Arrow batch to columns. What a buffer cannot hold is refused, never allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from everfit.errors import TooLarge
+from everfit.serving.arrow_stream import (
+    BOOL,
+    DATE,
+    FLOAT,
+    INT,
+    LARGE_UTF8,
+    NULL,
+    TIMESTAMP,
+    UTF8,
+    VIEW,
+    Batch,
+    Column,
+)
+from everfit.serving.columns import Problems
+from everfit.serving.flatbuffer import malformed
+
+Array = npt.NDArray[Any]
+TEXTS = (UTF8, LARGE_UTF8, VIEW)
+READ = (NULL, INT, FLOAT, BOOL, DATE, TIMESTAMP, *TEXTS)
+# The first and the last second of the years 1 to 9999.
+FIRST, LAST = -62_135_596_800, 253_402_300_799
+INLINE = 12
+# Texts that many rows share take no room in a stream, and all of it once they are read.
+MOST_TEXT = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Texts by position, and the bytes of each."""
+
+    values: list[str | None]
+    sizes: Array
+
+
+class Reader:
+    """Takes the columns of one batch, in the order of the schema.
+
+    ``first`` is the row of the request that the batch begins with: ``place`` of a problem.
+    """
+
+    def __init__(
+        self, batch: Batch, dictionaries: Mapping[int, Texts], problems: Problems, first: int
+    ) -> None:
+        self._batch = batch
+        self._dictionaries = dictionaries
+        self._problems = problems
+        self._first = first
+        self._nodes = iter(batch.nodes)
+        self._buffers = iter(batch.buffers)
+        self._variadic = iter(batch.variadic)
+
+    def column(self, column: Column) -> pl.Series:
+        """Return the next column."""
+        if next(self._nodes, (-1, 0))[0] != self._batch.rows:
+            raise malformed(f"the column {column.name!r} has another length than its batch")
+        if column.kind == NULL and column.dictionary is None:
+            return pl.Series(column.name, [None] * self._batch.rows, dtype=pl.Null)
+        there = self._validity()
+        if column.dictionary is not None:
+            return pl.Series(column.name, self._coded(column, there), dtype=pl.String)
+        if column.kind in TEXTS:
+            return pl.Series(column.name, self._texts(column, there).values, dtype=pl.String)
+        return self._fixed(column, there).alias(column.name)
+
+    def texts(self, column: Column) -> Texts:
+        """Return the values of a dictionary."""
+        # Whatever holds a text takes a byte or more: nothing larger is made than was sent.
+        if self._batch.rows > sum(map(len, self._batch.buffers)):
+            raise malformed(f"a dictionary declares {self._batch.rows:,} values")
+        return self._texts(column, self._validity())
+
+    def _fixed(self, column: Column, there: Array) -> pl.Series:
+        rows = self._batch.rows
+        is_bits = column.kind == BOOL
+        values = self._bits(rows) if is_bits else self._numbers(column.dtype, rows)
+        if column.kind in (DATE, TIMESTAMP):
+            return self._times(column, values.astype(np.int64), there)
+        values = values.astype(np.float32) if column.dtype == "<f2" else values
+        return pl.Series(values).set(pl.Series(~there), None)
+
+    def _times(self, column: Column, values: Array, there: Array) -> pl.Series:
+        per = column.per_second
+        outside = there & ((values < FIRST * per) | (values > LAST * per))
+        for row in np.flatnonzero(outside).tolist():
+            path = f"rows[{self._first + row}].{column.name}"
+            self._problems.add(path, "a time beyond the years 1 to 9999", "write a time in them")
+        values = np.where(outside | ~there, 0, values)
+        if per <= 1:
+            values, per = values * round(1_000 / per), 1_000
+        unit = {1_000: "ms", 1_000_000: "us", 1_000_000_000: "ns"}[round(per)]
+        zone = "UTC" if column.zoned else None
+        times = pl.Series(values).cast(pl.Datetime(unit, zone))  # type: ignore[arg-type]
+        return times.set(pl.Series(~there), None)
+
+    def _coded(self, column: Column, there: Array) -> list[str | None]:
+        known = self._dictionaries.get(column.dictionary or 0)
+        if known is None:
+            raise malformed(f"the dictionary of {column.name!r} is not there")
+        places = np.where(there, self._numbers(column.index, self._batch.rows), 0).astype(np.int64)
+        if there.any() and not ((places >= 0) & (places < len(known.values))).all():
+            raise malformed(f"{column.name!r} refers beyond its dictionary")
+        if not there.any():
+            return [None] * self._batch.rows
+        _bound(int(known.sizes[places[there]].sum()))
+        return [
+            known.values[place] if given else None
+            for place, given in zip(places.tolist(), there.tolist(), strict=True)
+        ]
+
+    def _texts(self, column: Column, there: Array) -> Texts:
+        pieces = self._views(there) if column.kind == VIEW else self._pieces(column, there)
+        values: list[str | None] = []
+        sizes = np.zeros(len(there), dtype=np.int64)
+        for row, piece in enumerate(pieces):
+            sizes[row] = 0 if piece is None else len(piece)
+            try:
+                values.append(None if piece is None else str(piece, "utf-8"))
+            except UnicodeDecodeError:
+                path = f"rows[{self._first + row}].{column.name}"
+                self._problems.add(path, "bytes that are no UTF-8", "write it in UTF-8")
+                values.append("")
+        return Texts(values=values, sizes=sizes)
+
+    def _pieces(self, column: Column, there: Array) -> Iterator[memoryview | None]:
+        offsets = self._numbers("<i8" if column.kind == LARGE_UTF8 else "<i4", len(there) + 1)
+        content = self._next()
+        if offsets[0] < 0 or (np.diff(offsets) < 0).any() or offsets[-1] > len(content):
+            raise malformed(f"the texts of {column.name!r} leave their buffer")
+        places = offsets.tolist()
+        for row, given in enumerate(there.tolist()):
+            yield content[places[row] : places[row + 1]] if given else None
+
+    def _views(self, there: Array) -> Iterator[memoryview | None]:
+        rows = len(there)
+        raw = self._next()
+        if len(raw) < 16 * rows:
+            raise malformed("a column has fewer views than rows")
+        views = np.frombuffer(raw[: 16 * rows], "<i4").reshape(rows, 4)
+        buffers = [self._next() for _ in range(self._count())]
+        sizes, holders, starts = views[:, 0], views[:, 2].tolist(), views[:, 3].tolist()
+        _bound(int(sizes[there & (sizes > 0)].sum(dtype=np.int64)))
+        for row, (size, given) in enumerate(zip(sizes.tolist(), there.tolist(), strict=True)):
+            if not given:
+                yield None
+            elif 0 <= size <= INLINE:
+                yield raw[16 * row + 4 : 16 * row + 4 + size]
+            else:
+                holder, start = holders[row], starts[row]
+                if size < 0 or not 0 <= holder < len(buffers) or start < 0:
+                    raise malformed("a view refers to no buffer of its column")
+                if start + size > len(buffers[holder]):
+                    raise malformed("a view leaves its buffer")
+                yield buffers[holder][start : start + size]
+
+    def _count(self) -> int:
+        count = next(self._variadic, -1)
+        if not 0 <= count <= len(self._batch.buffers):
+            raise malformed(f"a column declares {count:,} buffers of texts")
+        return count
+
+    def _validity(self) -> Array:
+        """Return which rows have a value; an empty buffer stands for all of them."""
+        rows = self._batch.rows
+        buffer = self._next()
+        return self._unpacked(buffer, rows) if len(buffer) else np.ones(rows, dtype=np.bool_)
+
+    def _bits(self, rows: int) -> Array:
+        return self._unpacked(self._next(), rows)
+
+    def _unpacked(self, buffer: memoryview, rows: int) -> Array:
+        if 8 * len(buffer) < rows:
+            raise malformed(f"a buffer of {len(buffer):,} bytes holds no bits of {rows:,} rows")
+        packed = np.frombuffer(buffer[: (rows + 7) // 8], np.uint8)
+        return np.unpackbits(packed, bitorder="little")[:rows].astype(np.bool_)
+
+    def _numbers(self, dtype: str, count: int) -> Array:
+        buffer = self._next()
+        size = np.dtype(dtype).itemsize * count
+        if len(buffer) < size:
+            raise malformed(f"a buffer of {len(buffer):,} bytes where {size:,} are needed")
+        return np.frombuffer(buffer[:size], dtype).copy()
+
+    def _next(self) -> memoryview:
+        buffer = next(self._buffers, None)
+        if buffer is None:
+            raise malformed("a batch has fewer buffers than its columns need")
+        return buffer
+
+
+def _bound(size: int) -> None:
+    if size > MOST_TEXT:
+        raise TooLarge(
+            f"the texts of one column have {size:,} bytes; {MOST_TEXT:,} are accepted",
+            hint="Send them in several requests.",
+            bytes=size,
+        )
