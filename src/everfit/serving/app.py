@@ -13,10 +13,12 @@ import msgspec
 
 from everfit import __version__
 from everfit.errors import NotFound, Overloaded, TooLarge
+from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer
 from everfit.serving.labels import decode_labels
 from everfit.serving.model import Answers, Bounds
+from everfit.serving.reasons import Reasons, asked
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
 from everfit.serving.traffic import exposition
@@ -49,6 +51,7 @@ class App:
         self.workspace = workspace
         self.servers = servers
         self.bounds = bounds
+        self.explainers = Explainers(workspace)
         self.in_flight = 0
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="predict")
 
@@ -183,9 +186,9 @@ def _infer(call: Call, server: ModelServer, body: bytes) -> bytes:
 
 
 async def predict(call: Call) -> Reply:
-    """``POST /predict/NAME``: predictions for rows."""
+    """``POST /predict/NAME``: predictions for rows; with ``?explain=true`` and why."""
     call.counted = call.app.server(call.name)
-    return await call.work(_predict)
+    return await call.work(_explain if asked(call.scope["query_string"]) else _predict)
 
 
 def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
@@ -194,6 +197,16 @@ def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
     call.rows = rows.frame.height
     call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
     return encode_rows(call.name, call.answers)
+
+
+def _explain(call: Call, server: ModelServer, body: bytes) -> bytes:
+    loaded = server.loaded
+    rows = loaded.decoder.decode(body)
+    call.rows = rows.frame.height
+    reasons = Reasons(call.app.explainers, loaded, call.rows, server.bounds)
+    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
+    reply = encode_rows(call.name, call.answers)
+    return reasons.beside(reply, rows.frame, call.answers, asked(call.scope["query_string"]))
 
 
 async def labels(call: Call) -> Reply:
