@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import lightgbm
@@ -30,8 +31,10 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from tests.explaining.conftest import ROWS, THREE, TWO, VALUES, explainer, fitted, table
 
+from everfit.errors import PredictionFailed
 from everfit.explaining import Background, Explainer, Explanation, Method, Output, because
 from everfit.packages import FittedModel, infer_signature
+from everfit.packages.adapt import adapted, as_matrix, as_table
 
 LINEAR = [
     (Ridge(), VALUES, Output.VALUE),
@@ -112,7 +115,9 @@ def check(model: FittedModel, of: Output, method: Method) -> None:
         assert found.output == pytest.approx(total, rel=1e-12)
         sizes = [abs(part.amount) for part in found.contributions]
         assert sizes == sorted(sizes, reverse=True)
-    assert explained == made.explain(fresh) == explainer(model).explain(fresh)
+    assert explained == explainer(model).explain(fresh)
+    # Whatever it was served with: the log gives one row at a time.
+    assert explained == [made.explain(fresh[place])[0] for place in range(fresh.height)]
 
 
 @pytest.mark.parametrize(("model", "target", "of"), LINEAR, ids=name)
@@ -214,3 +219,43 @@ def test_the_rest_is_what_the_named_ones_leave() -> None:
     total = top.base + sum(part.amount for part in top.contributions) + top.rest
     assert total == pytest.approx(found.output)
     assert found.top(99) == found
+
+
+def test_a_model_from_outside_is_explained_through_what_adapts_it() -> None:
+    rows = ROWS.select("temp", "hour").fill_null(0.5)
+    types = {"temp": "double", "hour": "long"}
+    for model, matrix, method in (
+        (xgboost.XGBRegressor(n_estimators=5), False, Method.TREES),
+        (lightgbm.LGBMRegressor(n_estimators=5, verbose=-1), False, Method.TREES),
+        (make_pipeline(MinMaxScaler(), Ridge()), True, Method.LINEAR),
+    ):
+        given = as_matrix(rows, types) if matrix else as_table(rows, types)
+        model.fit(given, VALUES.to_numpy())
+        signature = infer_signature(rows, VALUES, "regression")
+        outside = FittedModel(adapted(model, types, matrix=matrix), signature)
+        made = Explainer(outside, Background(frame=rows, name="r"))
+        assert made.method is method
+        found = made.explain(rows[:1])[0]
+        assert found.output == pytest.approx(float(outside.predict(rows[:1])[0]), rel=1e-5)
+
+
+def test_a_model_that_fails_on_mixed_rows_says_so() -> None:
+    class Odd(Exception):
+        pass
+
+    class Picky:
+        def predict(self, frame: pl.DataFrame) -> Any:
+            if frame.height > 1:
+                raise Odd("one at a time")
+            return np.ones(1)
+
+    signature = infer_signature(ROWS, VALUES, "regression")
+    made = Explainer(FittedModel(Picky(), signature), Background(frame=ROWS, name="r"))
+    with pytest.raises(PredictionFailed, match="raised Odd while it was explained"):
+        made.explain(ROWS[:1])
+
+
+def test_wide_rows_are_compared_with_fewer_of_the_background(monkeypatch: Any) -> None:
+    monkeypatch.setattr("everfit.explaining.explainer.NUMBERS", 1_000)
+    found = explainer(fitted(Ridge(), VALUES)).explain(ROWS[:1])[0]
+    assert re.fullmatch(r"the mean of \d\d rows of dataset 1234", found.against)

@@ -85,9 +85,9 @@ class Linear:
 
     def contributions(self, rows: Floats, chosen: Integers) -> tuple[Floats, Floats]:
         """Return bases and contributions."""
-        weights = self.weights.T[chosen]
-        base = self.intercept[chosen] + weights @ self.centre
-        return base, weights * (rows - self.centre)
+        # Of a row alone and among others the same to the last bit.
+        base = self.intercept + self.centre @ self.weights
+        return base[chosen], self.weights.T[chosen] * (rows - self.centre)
 
 
 def linear(last: Any, rows: Floats, *, classes: int) -> Linear | None:

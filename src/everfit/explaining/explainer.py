@@ -11,22 +11,24 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from everfit.errors import PredictionFailed
+from everfit.errors import EverfitError, PredictionFailed
 from everfit.explaining.additive import Additive, linear
 from everfit.explaining.boosters import native
 from everfit.explaining.model import Contribution, Explanation, Method, Output, ordered
 from everfit.explaining.trace import Traced, trace
 from everfit.explaining.trees import grown
-from everfit.measures.shapley import Sampled, masks, sampled, sampling
+from everfit.measures.shapley import Sampling, masks, sampled, sampling
 from everfit.packages import FittedModel, cast
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-PROOF_ROWS = 32
+PROOF_ROWS = 16
 SAMPLED_ROWS = 32
 # Evaluations of one row by sampling: some tens of milliseconds of a usual model.
 EVALUATIONS = 2_000
+# Encoded background rows: columns of words may be many.
+NUMBERS = 5_000_000
 REFUSALS = (
     ArithmeticError,
     AttributeError,
@@ -67,12 +69,13 @@ class Explainer:
         self._background = background
         self._signature = fitted.signature
         self._classes = list(fitted.signature.classes)
+        self._some = background.some(SAMPLED_ROWS)
         self._exact = _exact(fitted, background)
 
     @property
     def method(self) -> Method:
         """Return how contributions are found."""
-        return self._exact[1].method if self._exact else Method.APPROXIMATE
+        return self._exact.additive.method if self._exact else Method.APPROXIMATE
 
     def explain(self, frame: pl.DataFrame) -> list[Explanation]:
         """Return the explanation of each row of ``frame``, which fits the signature.
@@ -82,46 +85,38 @@ class Explainer:
         RowsInvalid
             If columns are missing or values cannot be cast.
         PredictionFailed
-            If the model cannot answer the rows.
+            If the model cannot answer the rows, or the rows that sampling makes of them.
         """
         rows = cast(frame, self._signature, allow_nulls=True)
+        try:
+            return self._explained(rows)
+        except EverfitError:
+            raise
+        except Exception as error:
+            raise PredictionFailed(
+                f"the model raised {type(error).__name__} while it was explained: {error}",
+                hint="Ask without explain; a model must answer rows that mix values of others.",
+            ) from error
+
+    def _explained(self, rows: pl.DataFrame) -> list[Explanation]:
         predictions = self._fitted.predict(rows).tolist()
         if self._exact is None:
             drawn = sampling(rows.width, self._some.height, most=EVALUATIONS)
             return [self._sampled(rows[i], predictions[i], drawn) for i in range(rows.height)]
-        traced, additive = self._exact
-        bases, found = _by_input(traced, additive, rows, self._chosen(predictions))
+        additive = self._exact.additive
+        bases, found = self._exact.by_input(rows, _places(self._classes, predictions))
         return [
             Explanation(
                 base=bases[i],
                 contributions=self._parts(rows, i, found[i]),
                 output=bases[i] + float(found[i].sum()),
-                of=self._of(additive),
+                of=additive.output if self._exact.likely else Output.MARGIN,
                 label=predictions[i] if self._classes else None,
                 method=additive.method,
-                against=self._against(additive),
+                against=self._exact.against,
             )
             for i in range(rows.height)
         ]
-
-    def _of(self, additive: Additive) -> Output:
-        if additive.output is Output.LOG_ODDS and not hasattr(
-            self._fitted.estimator, "predict_proba"
-        ):
-            return Output.MARGIN  # A distance from the border, with no probability behind it.
-        return additive.output
-
-    def _against(self, additive: Additive) -> str:
-        if additive.method is Method.LINEAR:
-            return f"the mean of {self._background.frame.height:,} rows of {self._background.name}"
-        return "the rows that each tree was trained on"
-
-    @property
-    def _some(self) -> pl.DataFrame:
-        return self._background.some(SAMPLED_ROWS)
-
-    def _chosen(self, predictions: Sequence[Any]) -> Integers:
-        return _places(self._classes, predictions)
 
     def _parts(
         self, rows: pl.DataFrame, row: int, amounts: Floats, errors: Floats | None = None
@@ -138,12 +133,11 @@ class Explainer:
             ]
         )
 
-    def _sampled(self, row: pl.DataFrame, prediction: Any, drawn: Any) -> Explanation:
+    def _sampled(self, row: pl.DataFrame, prediction: Any, drawn: Sampling) -> Explanation:
         known, background = masks(drawn)
-        some = self._some
-        answers, of = self._ask(_mixed(row, some, known, background), prediction)
-        found: Sampled = sampled(drawn, answers)
-        used = min(some.height, int(drawn.rows.max()) + 1)
+        answers, of = self._ask(_mixed(row, self._some, known, background), prediction)
+        found = sampled(drawn, answers)
+        used = int(drawn.rows.max()) + 1
         return Explanation(
             base=found.base,
             contributions=self._parts(row, 0, found.values, found.errors),
@@ -179,59 +173,83 @@ def _mixed(
     )
 
 
-def _by_input(
-    traced: Traced, additive: Additive, rows: pl.DataFrame, chosen: Integers
-) -> tuple[list[float], Floats]:
-    """Return bases and contributions per input: those of its columns, summed."""
-    bases, found = additive.contributions(traced.matrix(rows), chosen)
-    totals = np.zeros((rows.width, rows.height))
-    np.add.at(totals, traced.origin, found.T)
-    return bases.tolist(), totals.T
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Exact:
+    """An exact method and the way to what it sees.
+
+    ``likely`` says that probabilities, or the values themselves, stand behind its output.
+    """
+
+    traced: Traced
+    additive: Additive
+    against: str
+    likely: bool
+
+    def by_input(self, rows: pl.DataFrame, chosen: Integers) -> tuple[list[float], Floats]:
+        """Return bases and contributions per input: those of its columns, summed."""
+        bases, found = self.additive.contributions(self.traced.matrix(rows), chosen)
+        totals = np.zeros((rows.width, rows.height))
+        np.add.at(totals, self.traced.origin, found.T)
+        return bases.tolist(), totals.T
+
+    def outputs(self, rows: pl.DataFrame, chosen: Integers) -> Floats:
+        """Return what bases and contributions add up to."""
+        bases, found = self.by_input(rows, chosen)
+        sums: Floats = np.add(bases, found.sum(axis=1))
+        return sums
 
 
-def _exact(fitted: FittedModel, background: Background) -> tuple[Traced, Additive] | None:
+def _exact(fitted: FittedModel, background: Background) -> _Exact | None:
     """Return the exact method for the model, if there is one and it proves to be exact."""
     signature = fitted.signature
     traced = trace(fitted.estimator, signature.names)
     if traced is None or signature.task == "clustering":
         return None
-    classes = len(signature.classes)
     proof = background.some(PROOF_ROWS)
+    many = background.some(max(PROOF_ROWS, NUMBERS // max(1, traced.origin.size)))
     try:
-        rows = traced.matrix(background.frame)
-        some = traced.matrix(proof)
-        additive: Additive | None = (
-            native(traced.last, classes=classes)
-            or grown(traced.last, some, classes=classes)
-            or linear(traced.last, rows, classes=classes)
-        )
-        if additive is None or not _is_proved(fitted, (traced, additive), proof):
+        additive = _method(traced, many, proof, classes=len(signature.classes))
+        if additive is None:
             return None
+        against = "the rows that each tree was trained on"
+        if additive.method is Method.LINEAR:
+            against = f"the mean of {many.height:,} rows of {background.name}"
+        likely = not signature.classes or hasattr(fitted.estimator, "predict_proba")
+        exact = _Exact(traced=traced, additive=additive, against=against, likely=likely)
+        return exact if _is_proved(fitted, exact, proof) else None
     except REFUSALS:
         return None
-    return traced, additive
 
 
-def _is_proved(fitted: FittedModel, exact: tuple[Traced, Additive], proof: pl.DataFrame) -> bool:
+def _method(
+    traced: Traced, many: pl.DataFrame, proof: pl.DataFrame, *, classes: int
+) -> Additive | None:
+    found = native(traced.last, classes=classes)
+    if found is not None:
+        return found
+    trees = grown(traced.last, traced.matrix(proof), classes=classes)
+    if trees is not None:
+        return trees
+    return linear(traced.last, traced.matrix(many), classes=classes)
+
+
+def _is_proved(fitted: FittedModel, exact: _Exact, proof: pl.DataFrame) -> bool:
     """Return whether base and contributions add up to what the model says to the rows."""
-    traced, additive = exact
     predictions, scores = fitted.predict_both(proof)
     classes = list(fitted.signature.classes)
     chosen = _places(classes, predictions.tolist())
-    wanted = predictions if scores is None else scores
+    tolerance = exact.additive.tolerance
     if not classes:
-        bases, found = _by_input(traced, additive, proof, chosen)
-        return _is_close(np.add(bases, found.sum(axis=1)), wanted, additive.tolerance)
-    sums = []
-    for place in range(len(classes)):
-        bases, found = _by_input(traced, additive, proof, np.full_like(chosen, place))
-        sums.append(np.add(bases, found.sum(axis=1)))
+        return _is_close(exact.outputs(proof, chosen), predictions, tolerance)
+    if scores is not None and exact.additive.output is Output.PROBABILITY:
+        wanted = scores[np.arange(proof.height), chosen]
+        return _is_close(exact.outputs(proof, chosen), wanted, tolerance)
+    sums = [exact.outputs(proof, np.full_like(chosen, place)) for place in range(len(classes))]
     said = np.stack(sums, axis=1)
     if scores is None:
         return bool((said.argmax(axis=1) == chosen).all())
-    if additive.output is not Output.PROBABILITY:
-        said = expit(said) if len(classes) == 2 else softmax(said, axis=1)
-    return _is_close(said, scores, additive.tolerance)
+    linked = expit(said) if len(classes) == 2 else softmax(said, axis=1)
+    return _is_close(linked, scores, tolerance)
 
 
 def _is_close(said: Floats, wanted: Any, tolerance: float) -> bool:

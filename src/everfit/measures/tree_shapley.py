@@ -34,9 +34,9 @@ Booleans = NDArray[np.bool_]
 
 LEAF = -1
 # Trees are taken together until they have so many nodes: arrays of a level stay in the cache.
-NODES = 8_192
+NODES = 32_768
 # Rows taken together, as numbers in the largest array of a level.
-NUMBERS = 262_144
+NUMBERS = 131_072
 # No training row went that way: far below a share of any, and the sums stay exact.
 LEAST = 1e-12
 
