@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 from typing import Any
 
 import lightgbm
@@ -259,3 +261,9 @@ def test_wide_rows_are_compared_with_fewer_of_the_background(monkeypatch: Any) -
     monkeypatch.setattr("everfit.explaining.explainer.NUMBERS", 1_000)
     found = explainer(fitted(Ridge(), VALUES)).explain(ROWS[:1])[0]
     assert re.fullmatch(r"the mean of \d\d rows of dataset 1234", found.against)
+
+
+def test_a_server_does_not_load_scikit_learn_to_be_able_to_explain() -> None:
+    code = "import sys, everfit.serving, everfit.governance; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

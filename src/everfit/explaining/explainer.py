@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from everfit.errors import EverfitError, PredictionFailed
 from everfit.explaining.additive import Additive, linear
@@ -248,8 +247,9 @@ def _is_proved(fitted: FittedModel, exact: _Exact, proof: pl.DataFrame) -> bool:
     said = np.stack(sums, axis=1)
     if scores is None:
         return bool((said.argmax(axis=1) == chosen).all())
-    linked = expit(said) if len(classes) == 2 else softmax(said, axis=1)
-    return _is_close(linked, scores, tolerance)
+    # Of two classes ``said`` holds the log-odds of each, of more the logarithms but for a constant.
+    powers = np.exp((said - said.max(axis=1, keepdims=True)) / (2 if len(classes) == 2 else 1))
+    return _is_close(powers / powers.sum(axis=1, keepdims=True), scores, tolerance)
 
 
 def _is_close(said: Floats, wanted: Any, tolerance: float) -> bool:

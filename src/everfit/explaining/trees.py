@@ -8,44 +8,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
-from sklearn.tree import (
-    DecisionTreeClassifier,
-    DecisionTreeRegressor,
-    ExtraTreeClassifier,
-    ExtraTreeRegressor,
-)
 
 from everfit.explaining.additive import DOUBLE, by_class, margin
 from everfit.explaining.model import Method, Output
+from everfit.explaining.trace import kinds
 from everfit.measures.tree_shapley import LEAF, Forest, Tree, forest
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SINGLE_TREES = (
-    DecisionTreeClassifier,
-    DecisionTreeRegressor,
-    ExtraTreeClassifier,
-    ExtraTreeRegressor,
-)
-FORESTS = (
-    RandomForestClassifier,
-    RandomForestRegressor,
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-)
-BOOSTINGS = (GradientBoostingClassifier, GradientBoostingRegressor)
-HISTOGRAMS = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+SINGLE_TREES = frozenset({"DecisionTreeClassifier", "DecisionTreeRegressor"})
+FORESTS = frozenset({"ForestClassifier", "ForestRegressor"})
+BOOSTINGS = frozenset({"GradientBoostingClassifier", "GradientBoostingRegressor"})
+HISTOGRAMS = frozenset({"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,8 +45,9 @@ def grown(last: Any, rows: Floats, *, classes: int) -> Grown | None:
 
     ``rows`` are encoded background rows, one at least; ``classes`` is 0 in a regression.
     """
-    for kinds, build in BUILDERS.items():
-        if isinstance(last, kinds):
+    found = kinds(last)
+    for names, build in BUILDERS.items():
+        if names & found:
             return build(last, rows, classes)
     return None
 
@@ -193,7 +169,7 @@ def _with_value(tree: Tree, value: Floats) -> Tree:
     )
 
 
-BUILDERS: Mapping[tuple[type, ...], Callable[[Any, Floats, int], Grown | None]] = {
+BUILDERS: Mapping[frozenset[str], Callable[[Any, Floats, int], Grown | None]] = {
     SINGLE_TREES: _single,
     FORESTS: _forest,
     BOOSTINGS: _boosting,
