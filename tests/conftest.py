@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from everfit.kernel import ManualClock, Workspace, load_settings, open_workspace
 
@@ -23,6 +25,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tempfile.gettempdir()}/everfit-tests-mlflow.db"
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+UNHURRIED = examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.register_profile("everfit", UNHURRIED)
+examples.load_profile("everfit")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -15,11 +16,13 @@ from everfit import __version__
 from everfit.errors import NotFound, Overloaded, TooLarge
 from everfit.explaining import Explainers
 from everfit.kernel import Workspace
+from everfit.serving.batches import Batches
 from everfit.serving.core import ModelServer
 from everfit.serving.labels import decode_labels
-from everfit.serving.model import Answers, Bounds
+from everfit.serving.load import Loaded
+from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.reasons import Reasons, asked
-from everfit.serving.rows import encode_rows
+from everfit.serving.rows import Plain, RowsDecoder, encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
 from everfit.serving.traffic import exposition
 from everfit.web import (
@@ -41,6 +44,9 @@ from everfit.web import (
 
 T = TypeVar("T")
 
+# What is decoded and encoded faster than a thread is asked to.
+SMALL_BYTES = 32 * 1024
+
 
 class App:
     """Serves endpoints over HTTP. Predictions run on a few threads; past the bounds it refuses."""
@@ -53,7 +59,8 @@ class App:
         self.bounds = bounds
         self.explainers = Explainers(workspace)
         self.in_flight = 0
-        self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="predict")
+        self.batches = {name: Batches(server) for name, server in servers.items()}
+        self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="answer")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -90,6 +97,8 @@ class App:
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown()
+        for batches in self.batches.values():
+            batches.close()
 
 
 @dataclass(slots=True)
@@ -112,8 +121,8 @@ class Call:
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
 
-    async def work(self, answer: Callable[[Call, ModelServer, bytes], bytes]) -> Reply:
-        """Return what ``answer`` makes of the body, on a thread; refuse when too much waits."""
+    async def work(self, answer: Callable[[Call, ModelServer, bytes], Awaitable[bytes]]) -> Reply:
+        """Return what ``answer`` makes of the body; refuse when too much waits."""
         app = self.app
         server = app.server(self.name)
         if app.in_flight >= app.bounds.in_flight:
@@ -125,9 +134,21 @@ class Call:
         try:
             body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
             self.is_read = True
-            return Reply(status=200, body=await app.in_thread(answer, self, server, body))
+            return Reply(status=200, body=await answer(self, server, body))
         finally:
             app.in_flight -= 1
+
+    async def beside(self, work: Callable[..., T], *arguments: object, size: int) -> T:
+        """Return what ``work`` returns: at once where it is small, else beside the event loop."""
+        if size <= SMALL_BYTES:
+            return work(*arguments)
+        return await self.app.in_thread(work, *arguments)
+
+    async def answered(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
+        """Return the answers for ``rows``, together with those of other requests."""
+        self.rows = rows.height
+        self.answers = await self.app.batches[self.name].answer(rows, loaded)
+        return self.answers
 
 
 async def _reply(call: Call) -> Reply:
@@ -177,12 +198,12 @@ async def infer(call: Call) -> Reply:
     return await call.work(_infer)
 
 
-def _infer(call: Call, server: ModelServer, body: bytes) -> bytes:
-    loaded = server.loaded
-    rows = decode_tensors(body, loaded.signature, max_rows=server.bounds.rows)
-    call.rows = rows.frame.height
-    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
-    return encode_tensors(call.name, loaded.signature, rows, call.answers)
+async def _infer(call: Call, server: ModelServer, body: bytes) -> bytes:
+    loaded, size = server.loaded, len(body)
+    decode = partial(decode_tensors, max_rows=server.bounds.rows)
+    rows = await call.beside(decode, body, loaded.signature, size=size)
+    given = call.name, loaded.signature, rows, await call.answered(rows, loaded)
+    return await call.beside(encode_tensors, *given, size=size)
 
 
 async def predict(call: Call) -> Reply:
@@ -191,22 +212,26 @@ async def predict(call: Call) -> Reply:
     return await call.work(_explain if asked(call.scope["query_string"]) else _predict)
 
 
-def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
-    loaded = server.loaded
-    rows = loaded.decoder.decode(body)
-    call.rows = rows.frame.height
-    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
-    return encode_rows(call.name, call.answers)
+async def _predict(call: Call, server: ModelServer, body: bytes) -> bytes:
+    loaded, size = server.loaded, len(body)
+    rows = await call.beside(_rows, loaded.decoder, body, size=size)
+    answers = await call.answered(rows, loaded)
+    return await call.beside(encode_rows, call.name, answers, size=size)
 
 
-def _explain(call: Call, server: ModelServer, body: bytes) -> bytes:
-    loaded = server.loaded
-    rows = loaded.decoder.decode(body)
-    call.rows = rows.frame.height
-    reasons = Reasons(call.app.explainers, loaded, call.rows, server.bounds)
-    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
-    reply = encode_rows(call.name, call.answers)
-    return reasons.beside(reply, rows.frame, call.answers, asked(call.scope["query_string"]))
+async def _explain(call: Call, server: ModelServer, body: bytes) -> bytes:
+    loaded, aside = server.loaded, call.app.in_thread
+    rows = await aside(loaded.decoder.decode, body)
+    made = partial(Reasons, call.app.explainers, loaded, rows.height, server.bounds)
+    reasons = await aside(made)
+    answers = await call.answered(rows, loaded)
+    reply = encode_rows(call.name, answers)
+    count = asked(call.scope["query_string"])
+    return await aside(reasons.beside, reply, rows.frame, answers, count)
+
+
+def _rows(decoder: RowsDecoder, body: bytes) -> Rows | Plain:
+    return decoder.plain(body) or decoder.decode(body)
 
 
 async def labels(call: Call) -> Reply:
@@ -214,7 +239,11 @@ async def labels(call: Call) -> Reply:
     return await call.work(_labels)
 
 
-def _labels(_call: Call, server: ModelServer, body: bytes) -> bytes:
+async def _labels(call: Call, server: ModelServer, body: bytes) -> bytes:
+    return await call.app.in_thread(_received, server, body)
+
+
+def _received(server: ModelServer, body: bytes) -> bytes:
     labels = decode_labels(body, max_rows=server.bounds.rows, signature=server.signature)
     return msgspec.json.encode(server.labels.receive(labels))
 

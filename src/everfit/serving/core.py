@@ -21,7 +21,7 @@ from everfit.packages import FittedModel, Signature
 from everfit.serving.combine import Scoring, answers, log_rows
 from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load
-from everfit.serving.model import Answers, Bounds
+from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.numbering import PredictionIds
 from everfit.serving.score import Scored, score
 from everfit.serving.split import canary_keys
@@ -160,13 +160,36 @@ class ModelServer:
             If the champion cannot score the rows.
         """
         loaded = loaded or self.loaded
-        now = now or self.workspace.clock.now()
+        scoring = self._scored(frame, keys, times, now or self.workspace.clock.now(), loaded)
+        return self._kept(scoring, loaded)
+
+    def predict_together(self, rows: Rows, loaded: Loaded) -> Answers | None:
+        """Answer the rows of several requests, or return None where each must be asked for alone.
+
+        That is where the candidate fails: its error counts against it in the rows that brought it
+        about, and in no others. Raises as ``predict`` does, for whatever rows it was.
+        """
+        scoring = self._scored(
+            rows.frame, rows.keys, rows.times, self.workspace.clock.now(), loaded
+        )
+        if scoring.failed is not None and loaded.problem is None:
+            return None
+        return self._kept(scoring, loaded)
+
+    def _scored(
+        self,
+        frame: pl.DataFrame,
+        keys: Sequence[str | None] | None,
+        times: pl.Series | None,
+        now: datetime,
+        loaded: Loaded,
+    ) -> Scoring:
         ids = self._ids.take(frame.height, now)
         champion = score(loaded.champion, loaded.plan.champion, frame)
         candidate, other, failed = loaded.candidate, None, None
         if candidate is not None:
             other, failed = _second_opinion(candidate, frame)
-        scoring = Scoring(
+        return Scoring(
             ids=ids,
             frame=frame,
             keys=keys,
@@ -178,6 +201,9 @@ class ModelServer:
             other=other,
             failed=failed,
         )
+
+    def _kept(self, scoring: Scoring, loaded: Loaded) -> Answers:
+        """Return the answers, which are in the log then."""
         answered = answers(scoring)
         self._log.append(log_rows(scoring, answered, numeric=not loaded.labels))
         return answered

@@ -34,6 +34,11 @@ class Rows:
     outputs: tuple[str, ...] = ()
     request: str | None = None
 
+    @property
+    def height(self) -> int:
+        """Return the number of rows."""
+        return self.frame.height
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
@@ -52,3 +57,16 @@ class Answers:
     arms: list[str]
     candidate: int | None = None
     failed: str | None = None
+
+    def part(self, start: int, end: int) -> Answers:
+        """Return the answers from row ``start`` to before row ``end``."""
+        rows = slice(start, end)
+        return Answers(
+            ids=self.ids[rows],
+            predictions=self.predictions[rows],
+            scores=None if self.scores is None else self.scores[rows],
+            versions=self.versions[rows],
+            arms=self.arms[rows],
+            candidate=self.candidate,
+            failed=self.failed,
+        )

@@ -6,6 +6,7 @@ One row alone, or a bare list of rows, is taken as well. Decoding is by the mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -33,6 +34,20 @@ TYPES: dict[Kind, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plain:
+    """Rows as the decoder gave them, in the order of the inputs; not yet made into a frame."""
+
+    values: list[tuple[Any, ...]]
+    keys: list[str | None] | None = None
+    times: pl.Series | None = None
+
+    @property
+    def height(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
+
+
 class RowsDecoder:
     """Decodes requests for one signature."""
 
@@ -54,26 +69,38 @@ class RowsDecoder:
         TooLarge
             If there are more rows than one request may have.
         """
-        if self._quick is not None:
-            try:
-                return self._from_structs(self._quick.decode(body))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                # It stops at the first thing it does not like; the way below names them all.
-                pass
-        return self._from_json(as_json(body))
+        plain = self.plain(body)
+        if plain is None:
+            return self._from_json(as_json(body))
+        return Rows(frame=self.frame(plain.values), keys=plain.keys, times=plain.times)
 
-    def _from_structs(self, request: Any) -> Rows:
+    def plain(self, body: bytes) -> Plain | None:
+        """Return the rows of a request as they are; None where ``decode`` must look closer.
+
+        Raises RowsInvalid, TooLarge as ``decode`` does.
+        """
+        if self._quick is None:
+            return None
+        try:
+            request = self._quick.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # It stops at the first thing it does not like; `decode` names them all.
+            return None
         check_count(len(request.rows), self._max_rows)
-        rows = [msgspec.structs.astuple(row) for row in request.rows]
-        if len(rows) <= FEW_ROWS:
-            frame = pl.DataFrame(rows, schema=self._schema, orient="row")
-        else:
-            columns = zip(self._schema, zip(*rows, strict=True), strict=True)
-            frame = pl.DataFrame(dict(columns), schema=self._schema)
+        values = [msgspec.structs.astuple(row) for row in request.rows]
+        if request.keys is None and request.times is None:
+            return Plain(values=values)
         problems = Problems()
-        keys, times = keys_and_times(request.keys, request.times, len(rows), problems)
+        keys, times = keys_and_times(request.keys, request.times, len(values), problems)
         problems.raise_any()
-        return Rows(frame=frame, keys=keys, times=times)
+        return Plain(values=values, keys=keys, times=times)
+
+    def frame(self, values: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+        """Return rows as ``plain`` gave them as a frame of the signature's columns and types."""
+        if len(values) <= FEW_ROWS:
+            return pl.DataFrame(values, schema=self._schema, orient="row")
+        columns = zip(self._schema, zip(*values, strict=True), strict=True)
+        return pl.DataFrame(dict(columns), schema=self._schema)
 
     def _from_json(self, given: Any) -> Rows:
         problems = Problems()

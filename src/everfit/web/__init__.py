@@ -16,6 +16,7 @@ from everfit.web.asgi import (
     send_early_reply,
     send_reply,
 )
+from everfit.web.gathering import Gathering
 from everfit.web.loopback import listen, refuse_foreign_host
 from everfit.web.process import Background, Server, stopping_on_signals
 from everfit.web.routes import Found, Missing, Routes
@@ -26,6 +27,7 @@ __all__ = [
     "Background",
     "Disconnected",
     "Found",
+    "Gathering",
     "Missing",
     "Receive",
     "Reply",
