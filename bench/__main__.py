@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("startup", "steps", "blobs", "replay", "tracking", "logging", "serving")
+ALL = ("startup", "steps", "blobs", "replay", "tracking", "logging", "serving", "explaining")
 
 
 def main(arguments: list[str]) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
 from everfit.automation import Project, standing
 from everfit.cli import show
 from everfit.cli.project import opened
 from everfit.data import Source, collect
-from everfit.errors import StaleRevision
-from everfit.governance import Question
+from everfit.errors import EverfitError, StaleRevision
+from everfit.governance import Question, prediction_reasons
 from everfit.governance import why as explain_id
 from everfit.kernel import as_utc
 from everfit.measures.figures import counted
@@ -21,6 +23,8 @@ from everfit.monitoring import Monitor, receive_labels, ten_metrics
 IN = click.option(
     "--in", "folder", default=".", type=click.Path(path_type=Path), help="The project's folder."
 )
+
+PREDICTION = "p_"
 
 
 @click.command()
@@ -76,13 +80,28 @@ def status(folder: Path) -> None:
 @click.command()
 @click.argument("identifier")
 @IN
-def why(identifier: str, folder: Path) -> None:
-    """Explain a prediction, an alert, a verdict, a release, a version or a run by its id."""
+@click.option("--json", "as_json", is_flag=True, help="As JSON; of a prediction with all reasons.")
+def why(identifier: str, folder: Path, as_json: bool) -> None:
+    """Explain a prediction, an alert, a verdict, a release, a version or a run by its id.
+
+    What moved a prediction is computed again, from the logged inputs and the version that answered.
+    """
     project = _swept(folder)
     question = Question(workspace=project.workspace, model=project.policy.model)
     with project.workspace.reading() as tx:
-        for line in explain_id(question, tx, identifier):
-            show.console.print(line, soft_wrap=True)
+        lines = explain_id(question, tx, identifier)
+        found: dict[str, Any] = {"id": identifier, "known": lines}
+        if as_json and identifier.startswith(PREDICTION):
+            try:
+                found["explanation"] = prediction_reasons(question, tx, identifier)
+            except EverfitError as error:
+                found["explanation"] = None
+                found["unexplained"] = error.message
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return
+    for line in lines:
+        show.console.print(line, soft_wrap=True)
 
 
 @click.command()

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from everfit.deployment import Release, describe_rollout, get_release, releases
-from everfit.errors import NotFound
+from everfit.errors import EverfitError, NotFound
 from everfit.evaluation import Report, find_report, latest_report
+from everfit.explaining import Explanation, because, explain_row, plain
 from everfit.governance.model import Question
 from everfit.kernel import Transaction, get_job
 from everfit.monitoring import Window, explain_alert, explain_prediction
@@ -16,6 +17,7 @@ from everfit.registry import Origin, get_version
 from everfit.tracking import artifacts, get_run, metrics, params
 
 Lines = Iterator[str]
+REASONS = 10
 
 
 def why(question: Question, tx: Transaction, identifier: str) -> list[str]:
@@ -52,7 +54,49 @@ def _ledger(tx: Transaction, subject: str) -> list[str]:
 def _prediction(question: Question, tx: Transaction, identifier: str) -> Lines:
     found = explain_prediction(question.workspace, tx, question.model, identifier)
     yield from _facts(found)
+    yield from _reasons(question, tx, found)
     yield from _version(question, tx, int(found["version"]))
+
+
+def _reasons(question: Question, tx: Transaction, found: Mapping[str, Any]) -> Lines:
+    try:
+        explained = recomputed(question, tx, found)
+    except EverfitError as error:
+        yield f"reasons: cannot be given: {error.message}"
+        return
+    yield (
+        f"reasons ({explained.method}): {explained.of} {_shown(explained.output)}, where "
+        f"{_shown(explained.base)} is the base: {explained.against}"
+    )
+    shown = explained.top(REASONS)
+    for sentence in because(shown):
+        yield f"because {sentence}"
+    if shown.rest:
+        yield f"all other inputs together: {_shown(shown.rest)}"
+
+
+def recomputed(question: Question, tx: Transaction, found: Mapping[str, Any]) -> Explanation:
+    """Return the explanation of a logged prediction, by the version that answered it.
+
+    ``found`` is what the log holds of it. Raises EverfitError if it cannot be explained.
+    """
+    version, inputs = int(found["version"]), found["inputs"]
+    return explain_row(question.workspace, tx, question.model, version, inputs)
+
+
+def prediction_reasons(question: Question, tx: Transaction, identifier: str) -> dict[str, Any]:
+    """Return the explanation of a logged prediction as JSON values, with all its contributions.
+
+    Raises
+    ------
+    NotFound
+        If no sealed log holds it.
+    EverfitError
+        If it cannot be explained.
+    """
+    found = explain_prediction(question.workspace, tx, question.model, identifier)
+    explained = recomputed(question, tx, found)
+    return plain(explained, len(explained.contributions))
 
 
 def _alert(question: Question, tx: Transaction, identifier: str) -> Lines:

@@ -21,13 +21,14 @@ from everfit.monitoring.model import (
     SweepResult,
     Window,
 )
-from everfit.monitoring.reference import reference_profile
+from everfit.monitoring.reference import Reference, reference_profile
 from everfit.monitoring.service import (
     Monitor,
     alerts,
     evidence,
     explain_alert,
     explain_prediction,
+    load_reference,
     matured,
     matured_count,
     sweep,
@@ -47,6 +48,7 @@ __all__ = [
     "Monitor",
     "MonitorConfig",
     "Quality",
+    "Reference",
     "Signal",
     "SweepResult",
     "Window",
@@ -54,6 +56,7 @@ __all__ = [
     "evidence",
     "explain_alert",
     "explain_prediction",
+    "load_reference",
     "matured",
     "matured_count",
     "prediction_log",

@@ -1,5 +1,6 @@
 """Model packages: what a model takes and gives, the file it is kept in, and how that is opened."""
 
+from everfit.packages.adapt import Adapted
 from everfit.packages.fitted import FittedModel
 from everfit.packages.labels import label_text, label_texts
 from everfit.packages.model import Field, Kind, Scalar, Signature
@@ -15,6 +16,7 @@ __all__ = [
     "FLAVOR",
     "FOLDER",
     "PACKAGE",
+    "Adapted",
     "Field",
     "File",
     "FittedModel",

@@ -36,9 +36,13 @@ class Adapted:
         if classes is not None:
             self.classes_ = classes
 
+    def rows(self, frame: pl.DataFrame) -> Any:
+        """Return the rows as the model wants them."""
+        return self._rows_of(frame, self._types)
+
     def predict(self, frame: pl.DataFrame) -> NDArray[Any]:
         """Return one answer per row."""
-        answers = np.asarray(self.model.predict(self._rows_of(frame, self._types)))
+        answers = np.asarray(self.model.predict(self.rows(frame)))
         return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
 
 
@@ -47,7 +51,7 @@ class AdaptedScores(Adapted):
 
     def predict_proba(self, frame: pl.DataFrame) -> NDArray[Any]:
         """Return the probabilities of the classes, shape (rows, classes)."""
-        return np.asarray(self.model.predict_proba(self._rows_of(frame, self._types)))
+        return np.asarray(self.model.predict_proba(self.rows(frame)))
 
 
 class ScoreTable:

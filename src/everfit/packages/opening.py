@@ -146,6 +146,10 @@ class _Booster:
         self._booster = booster
         self._matrix = matrix
 
+    def get_booster(self) -> Any:
+        """Return the booster, by the name that XGBoost's estimators have for it."""
+        return self._booster
+
     def predict(self, rows: Any) -> Any:
         return self._booster.predict(self._matrix(rows))
 

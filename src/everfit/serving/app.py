@@ -7,12 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
 
 from everfit import __version__
 from everfit.errors import NotFound, Overloaded, TooLarge
+from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.serving.arrow import decode_arrow, encode_arrow
 from everfit.serving.batches import Batches
@@ -25,6 +27,7 @@ from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wan
 from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.openapi import describe_api
 from everfit.serving.pinned import described, pinned
+from everfit.serving.reasons import Reasons, asked
 from everfit.serving.refusals import in_words_of_path
 from everfit.serving.rows import Plain, encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
@@ -62,6 +65,7 @@ class App:
         self.workspace = workspace
         self.servers = servers
         self.bounds = bounds
+        self.explainers = Explainers(workspace)
         self.in_flight = 0
         self.batches = {name: Batches(server) for name, server in servers.items()}
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="answer")
@@ -150,11 +154,16 @@ class Call:
         async def answer(server: ModelServer, body: bytes) -> Reply:
             loaded, size = pinned(server.loaded, self.version), len(body)
             rows = await self.beside(form.read, self, loaded, body, size=size)
-            self.rows = rows.height
-            self.answers = await self.app.batches[self.name].answer(rows, loaded)
-            return await self.beside(form.write, self, loaded, rows, self.answers, size=size)
+            answers = await self.answered(rows, loaded)
+            return await self.beside(form.write, self, loaded, rows, answers, size=size)
 
         return await self.work(answer)
+
+    async def answered(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
+        """Return the answers for ``rows``, asked together with those of other requests."""
+        self.rows = rows.height
+        self.answers = await self.app.batches[self.name].answer(rows, loaded)
+        return self.answers
 
     async def beside(self, work: Callable[..., T], *arguments: object, size: int) -> T:
         """Return what ``work`` returns: at once where it is small, else beside the event loop."""
@@ -251,10 +260,11 @@ def _as_tensors(call: Call, loaded: Loaded, rows: Rows, answers: Answers) -> Rep
 
 
 async def predict(call: Call) -> Reply:
-    """``POST /predict/NAME``: predictions for rows, in JSON or as an Arrow stream."""
+    """``POST /predict/NAME``: predictions for rows, JSON or Arrow; ``?explain=true``: and why."""
     call.counted = call.app.server(call.name)
-    call.media.need(JSON, ARROW)
-    return await call.predictions(ROWS)
+    count = asked(call.scope["query_string"])
+    call.media.need(*([JSON] if count else [JSON, ARROW]))
+    return await (call.work(partial(_explain, call, count)) if count else call.predictions(ROWS))
 
 
 def _rows(call: Call, loaded: Loaded, body: bytes) -> Rows | Plain:
@@ -267,6 +277,17 @@ def _as_rows(call: Call, _loaded: Loaded, _rows: Rows | Plain, answers: Answers)
     if is_wanted(ARROW, call.scope["headers"]):
         return Reply(status=200, body=encode_arrow(answers), media=ARROW.encode())
     return Reply(status=200, body=encode_rows(call.name, answers))
+
+
+async def _explain(call: Call, count: int, server: ModelServer, body: bytes) -> Reply:
+    loaded, aside = server.loaded, call.app.in_thread
+    rows = await aside(loaded.decoder.decode, body)
+    made = partial(Reasons, call.app.explainers, loaded, rows.height, server.bounds)
+    reasons = await aside(made)
+    answers = await call.answered(rows, loaded)
+    reply = encode_rows(call.name, answers)
+    explained = await aside(reasons.beside, reply, rows.frame, answers, count)
+    return Reply(status=200, body=explained)
 
 
 async def invocations(call: Call) -> Reply:

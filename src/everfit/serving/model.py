@@ -16,6 +16,7 @@ class Bounds:
 
     body_bytes: int = 16 * 1024 * 1024
     rows: int = 10_000
+    explained_rows: int = 100
     in_flight: int = 64
     threads: int = 8
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from everfit import __version__
@@ -97,6 +97,18 @@ def describe_api(
     }
 
 
+QUERIES: Mapping[str, Sequence[Schema]] = {
+    "/predict/{name}": [
+        {
+            "name": "explain",
+            "in": "query",
+            "description": "Whether to say why: true, or how many reasons each row is to have.",
+            "schema": {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0}]},
+        }
+    ]
+}
+
+
 def _operation(path: str, method: str, handler: Callable[..., Any], endpoints: list[str]) -> Schema:
     said = (handler.__doc__ or "").strip().partition("\n")[0].partition(": ")[2].rstrip(".")
     names = NAME.findall(path)
@@ -109,7 +121,7 @@ def _operation(path: str, method: str, handler: Callable[..., Any], endpoints: l
     operation: Schema = {
         "operationId": re.sub(r"[^a-z0-9]+", "_", f"{method}{path}".lower()).strip("_"),
         "summary": said[:1].upper() + said[1:],
-        "parameters": [_parameter(name, endpoints) for name in names],
+        "parameters": [*(_parameter(name, endpoints) for name in names), *QUERIES.get(path, ())],
         "responses": {"200": answer, **refusals},
     }
     if method != "GET":
