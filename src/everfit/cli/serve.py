@@ -18,15 +18,21 @@ from everfit.training import StepPool
 
 HOST = click.option("--host", help="Address to listen on; loopback only.")
 PORT = click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on.")
+GRPC_PORT = click.option(
+    "--grpc-port",
+    type=click.IntRange(1, 65_535),
+    help="Port on which to answer over gRPC as well; needs everfit[grpc].",
+)
 
 
 @click.command()
 @FOLDER
 @HOST
 @PORT
-def serve(folder: Path, host: str | None, port: int | None) -> None:
+@GRPC_PORT
+def serve(folder: Path, host: str | None, port: int | None, grpc_port: int | None) -> None:
     """Answer predictions over HTTP for the project's model, and take labels."""
-    _serve(opened(folder), host, port)
+    _serve(opened(folder), host, port, grpc_port)
 
 
 @click.command()
@@ -80,7 +86,9 @@ class _News:
         self.seen = events[-1].number if events else self.seen
 
 
-def _serve(project: Project, host: str | None, port: int | None) -> None:
+def _serve(
+    project: Project, host: str | None, port: int | None, grpc_port: int | None = None
+) -> None:
     settings, model = project.workspace.settings, project.policy.model
     host, port = host or settings.host, settings.port if port is None else port
 
@@ -88,11 +96,20 @@ def _serve(project: Project, host: str | None, port: int | None) -> None:
         show.console.print(
             f"{model}: POST http://{host}:{at}/predict/{model}; Ctrl-C ends it", soft_wrap=True
         )
+        if grpc_port is not None:
+            show.console.print(f"{model}: gRPC at {host}:{grpc_port}", soft_wrap=True)
         with project.workspace.reading() as tx:
             if serving_plan(tx, model) is None:
                 show.console.print("no model yet: `everfit run` in this folder trains the first")
 
-    serve_process(project.workspace, [model], host=host, port=port, listening=listening)
+    serve_process(
+        project.workspace,
+        [model],
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        listening=listening,
+    )
 
 
 def _wait_for_signal() -> None:

@@ -6,13 +6,19 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Self
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Self
 
+from everfit.errors import Invalid
 from everfit.kernel import Workspace
 from everfit.serving.app import App
 from everfit.serving.core import ModelServer
 from everfit.serving.model import Bounds
 from everfit.web import Background, Server, listen, stopping_on_signals
+
+if TYPE_CHECKING:
+    from everfit.serving.rpc import RpcServer
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +71,15 @@ def serve(
     *,
     host: str,
     port: int,
+    grpc_port: int | None = None,
     poll_seconds: float = 0.5,
     listening: Callable[[int], None] = lambda _port: None,
 ) -> None:
     """Serve ``endpoints`` on ``host:port`` until SIGTERM or SIGINT; call it on the main thread.
 
-    What is being answered then is finished first. New plans are taken up within
-    ``poll_seconds``, and what is noted of requests is logged as often. ``listening`` is told the
-    port once requests can come.
+    With a ``grpc_port`` they are served there over gRPC as well. What is being answered at the
+    end is finished first. New plans are taken up within ``poll_seconds``, and what is noted of
+    requests is logged as often. ``listening`` is told the port once requests can come.
 
     Raises
     ------
@@ -81,10 +88,14 @@ def serve(
     Conflict
         If the port is in use.
     Invalid
-        If there is no such port.
+        If there is no such port, or gRPC is wanted and not installed.
     """
-    with listen(host, port) as opened:
+    rpc = None if grpc_port is None else partial(_rpc(), host=host, port=grpc_port)
+    with listen(host, port) as opened, ExitStack() as stack:
         served = Endpoints(workspace, endpoints, writer=f"server-{port}")
+        stack.callback(served.close)
+        if rpc is not None:
+            stack.enter_context(rpc(workspace, served.servers, served.app.bounds))
         server = Server(served.app)
         listening(opened.getsockname()[1])
         stop = threading.Event()
@@ -96,7 +107,18 @@ def serve(
         finally:
             stop.set()
             poller.join()
-            served.close()
+
+
+def _rpc() -> type[RpcServer]:
+    """Return the gRPC server, which nobody has to have installed who does not use it."""
+    try:
+        found: type[RpcServer] = import_module("everfit.serving.rpc").RpcServer
+    except ImportError as error:
+        raise Invalid(
+            f"answering over gRPC needs packages that are not here: {error}",
+            hint="Install them with `pip install 'everfit[grpc]'`.",
+        ) from error
+    return found
 
 
 class BackgroundServer:

@@ -15,8 +15,10 @@ MAX_PORT = 65_535
 HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:]+))(?::[0-9]+)?")
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
     """Return a socket that listens on a loopback address; port 0 stands for any that is free.
+
+    ``option`` is what hints call the option by which a person chose the port.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= MAX_PORT:
         raise Invalid(
             f"{port} is no port",
-            hint=f"Choose one from 1 to {MAX_PORT} with --port; those below 1024 need rights.",
+            hint=f"Choose one from 1 to {MAX_PORT} with {option}; those below 1024 need rights.",
             port=port,
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -47,7 +49,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen()
     except OSError as error:
         listening.close()
-        raise _why_not(error, host, port) from error
+        raise _why_not(error, host, port, option) from error
     return listening
 
 
@@ -97,11 +99,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _why_not(error: OSError, host: str, port: int) -> EverfitError:
+def _why_not(error: OSError, host: str, port: int, option: str) -> EverfitError:
     if error.errno == errno.EADDRINUSE:
-        hint = f"Stop the process that listens on {port}, or choose another one with --port."
+        hint = f"Stop the process that listens on {port}, or choose another one with {option}."
         return Conflict(f"port {port} on {host} is in use", hint=hint, port=port)
     if error.errno == errno.EACCES:
-        hint = "Choose a port above 1023 with --port."
+        hint = f"Choose a port above 1023 with {option}."
         return Refused(f"this user may not listen on port {port}", hint=hint, port=port)
     return Unavailable(f"cannot listen on {host}:{port}: {error}", hint="Check the address.")

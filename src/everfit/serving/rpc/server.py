@@ -1,0 +1,293 @@
+"""The protocol's gRPC server: threads of their own beside the HTTP server, bounded as it is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from everfit import __version__
+from everfit.errors import EverfitError, Invalid, NoRelease, NotFound, Unavailable
+from everfit.kernel import Workspace
+from everfit.serving.core import ModelServer
+from everfit.serving.model import Answers, Bounds
+from everfit.serving.rpc.admission import READ_SECONDS, Admission
+from everfit.serving.rpc.messages import SERVICE, message
+from everfit.serving.rpc.replies import encode_answers, encode_model, refuse
+from everfit.serving.rpc.requests import decode_request
+from everfit.web import listen
+
+ModelReadyRequest = message("ModelReadyRequest")
+ModelMetadataRequest = message("ModelMetadataRequest")
+ModelInferRequest = message("ModelInferRequest")
+log = logging.getLogger(__name__)
+DRAIN_SECONDS = 30
+# Threads for short questions, and for telling those who are refused that they are.
+QUESTIONS, REFUSALS = 4, 4
+LATE = 504
+OPTIONS = (
+    # Else a second server would get half of the calls to the port of the first.
+    ("grpc.so_reuseport", 0),
+    # A connection whose other end is gone without a word is found out, and closed.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+class Gone(Exception):
+    """The caller went away, or its deadline passed: nobody waits for an answer."""
+
+
+class RpcServer:
+    """Answers calls at ``host:port``, a loopback address, from ``start`` to ``close``.
+
+    Raises
+    ------
+    Refused
+        If ``host`` is no loopback address, or this user may not listen on the port.
+    Conflict
+        If the port is in use.
+    Invalid
+        If there is no such port.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        servers: Mapping[str, ModelServer],
+        bounds: Bounds,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self.workspace = workspace
+        self.servers = servers
+        self.bounds = bounds
+        self.work = Admission(bounds.in_flight, read_seconds=read_seconds)
+        self.questions = Admission(QUESTIONS, read_seconds=read_seconds)
+        # Everybody let in has a thread, most of them waiting for bytes; so many compute at once.
+        self.computing = threading.BoundedSemaphore(bounds.threads)
+        self._threads = ThreadPoolExecutor(
+            bounds.in_flight + QUESTIONS + REFUSALS, thread_name_prefix="rpc"
+        )
+        options = [*OPTIONS, ("grpc.max_receive_message_length", bounds.body_bytes)]
+        self._grpc = grpc.server(self._threads, options=options)
+        self._grpc.add_generic_rpc_handlers((self._handlers(),))
+        self.port = self._bind(host, port)
+
+    def _bind(self, host: str, port: int) -> int:
+        # gRPC takes no socket, and tells little: what is wrong with the address shows first here.
+        with listen(host, port, option="--grpc-port") as tried:
+            port = tried.getsockname()[1]
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            return int(self._grpc.add_insecure_port(address))
+        except RuntimeError as error:
+            raise Unavailable(
+                f"cannot listen on {address}: {error}",
+                hint="Choose another port with --grpc-port.",
+            ) from error
+
+    def _handlers(self) -> Any:
+        # To take every call as a stream, which on the wire is the same, lets us refuse it before
+        # its message is read.
+        handlers = {
+            name: grpc.stream_unary_rpc_method_handler(
+                lambda messages, context, method=method: Call(self, messages, context).run(method)
+            )
+            for name, method in METHODS.items()
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._grpc.start()
+
+    def close(self) -> None:
+        """Take no new calls, finish what is being answered, then end the threads."""
+        self._grpc.stop(DRAIN_SECONDS).wait()
+        self._threads.shutdown()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def server(self, name: str) -> ModelServer:
+        """Return the server of an endpoint, or raise NotFound."""
+        try:
+            return self.servers[name]
+        except KeyError:
+            raise NotFound(
+                f"no endpoint {name!r}",
+                hint=f"This server has: {', '.join(self.servers)}.",
+                endpoint=name,
+            ) from None
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call on its way, with what is noted of it."""
+
+    on: RpcServer
+    messages: Iterator[bytes]
+    context: Any
+    counted: ModelServer | None = None
+    answers: Answers | None = None
+    rows: int = 0
+
+    def run(self, method: Callable[[Call], bytes]) -> bytes:
+        """Return the answer of ``method``, or nothing once the status of the call is set."""
+        started = time.perf_counter()
+        status, answer = 200, b""
+        try:
+            answer = method(self)
+        except EverfitError as error:
+            status = error.status
+            refuse(self.context, error)
+        except (Gone, grpc.RpcError):
+            if self.context.time_remaining() > 0:
+                return b""
+            status = LATE
+            self.context.set_code(grpc.StatusCode.DEADLINE_EXCEEDED)
+        except Exception:
+            status = EverfitError.status
+            log.exception("a call failed")
+            self.context.set_code(grpc.StatusCode.INTERNAL)
+            self.context.set_details("the server failed on this call; its log holds the details")
+        if self.counted is not None:
+            latency_ms = (time.perf_counter() - started) * 1000
+            now = self.on.workspace.clock.now()
+            self.counted.traffic.note(now, status, latency_ms, self.answers, rows=self.rows)
+        return answer
+
+    def read(self, kind: Any, admission: Admission) -> Any:
+        """Return the call's message; raises Invalid if there is none, or it is no ``kind``."""
+        with admission.reading(self.context.cancel):
+            body = next(self.messages, None)
+        if body is None:
+            raise Invalid("the call has no message", hint=f"Send a {kind.DESCRIPTOR.name}.")
+        try:
+            return kind.FromString(body)
+        except DecodeError as error:
+            raise Invalid(
+                f"the message is no {kind.DESCRIPTOR.name}: {error}",
+                hint="Send what the Open Inference Protocol, version 2, describes.",
+            ) from error
+
+    def stay(self) -> None:
+        """Return if the caller still waits; raises Gone."""
+        if self.context.time_remaining() <= 0 or not self.context.is_active():
+            raise Gone
+
+
+def live(_call: Call) -> bytes:
+    """Answer that this process answers."""
+    return _encoded("ServerLiveResponse", live=True)
+
+
+def ready(call: Call) -> bytes:
+    """Answer whether every endpoint has a model."""
+    return _encoded("ServerReadyResponse", ready=all(map(_is_ready, call.on.servers.values())))
+
+
+def about(_call: Call) -> bytes:
+    """Answer who answers here."""
+    return _encoded("ServerMetadataResponse", name="everfit", version=__version__)
+
+
+def model_ready(call: Call) -> bytes:
+    """Answer whether an endpoint has a model, and the version asked for if there is one."""
+    with call.on.questions.place():
+        asked = call.read(ModelReadyRequest, call.on.questions)
+        server = call.on.server(asked.name)
+        is_ready = _is_ready(server)
+        if is_ready and asked.version:
+            is_ready = asked.version == str(server.loaded.plan.champion)
+        return _encoded("ModelReadyResponse", ready=is_ready)
+
+
+def model(call: Call) -> bytes:
+    """Answer what an endpoint takes and gives."""
+    with call.on.questions.place():
+        asked = call.read(ModelMetadataRequest, call.on.questions)
+        loaded = call.on.server(asked.name).loaded
+        _check_version(asked.name, asked.version, loaded.plan.champion)
+        return encode_model(asked.name, loaded.plan.champion, loaded.signature)
+
+
+def infer(call: Call) -> bytes:
+    """Answer predictions for columns."""
+    with call.on.work.place():
+        asked = call.read(ModelInferRequest, call.on.work)
+        call.stay()
+        call.counted = call.on.server(asked.model_name)
+        with _turn(call):
+            return _inferred(call, call.counted, asked)
+
+
+def _inferred(call: Call, server: ModelServer, asked: Any) -> bytes:
+    loaded = server.loaded
+    _check_version(asked.model_name, asked.model_version, loaded.plan.champion)
+    rows = decode_request(asked, loaded.signature, max_rows=server.bounds.rows)
+    call.rows = rows.frame.height
+    call.stay()
+    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
+    raw = bool(asked.raw_input_contents)
+    return encode_answers(asked.model_name, loaded.signature, rows, call.answers, raw=raw)
+
+
+@contextmanager
+def _turn(call: Call) -> Iterator[None]:
+    """Wait for one of the turns to compute; raises Gone if nobody waits for the answer by then."""
+    turns, left = call.on.computing, call.context.time_remaining()
+    if not turns.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
+        raise Gone
+    try:
+        call.stay()
+        yield
+    finally:
+        turns.release()
+
+
+def _is_ready(server: ModelServer) -> bool:
+    try:
+        return server.loaded is not None
+    except NoRelease:
+        return False
+
+
+def _check_version(name: str, asked: str, champion: int) -> None:
+    if asked and asked != str(champion):
+        raise NotFound(
+            f"endpoint {name!r} does not answer with version {asked}",
+            hint=f"Ask for version {champion}, or for none: the released one answers.",
+            endpoint=name,
+        )
+
+
+def _encoded(kind: str, /, **values: object) -> bytes:
+    encoded: bytes = message(kind)(**values).SerializeToString()
+    return encoded
+
+
+METHODS: dict[str, Callable[[Call], bytes]] = {
+    "ServerLive": live,
+    "ServerReady": ready,
+    "ServerMetadata": about,
+    "ModelReady": model_ready,
+    "ModelMetadata": model,
+    "ModelInfer": infer,
+}
