@@ -1,6 +1,7 @@
 """Model packages: what a model takes and gives, the file it is kept in, and how that is opened."""
 
-from everfit.packages.fitted import FittedModel
+from everfit.packages.adapt import Adapted, ScoreTable
+from everfit.packages.fitted import FittedModel, label_array
 from everfit.packages.labels import label_text, label_texts
 from everfit.packages.model import Field, Kind, Scalar, Signature
 from everfit.packages.opening import open_outside, runs_code
@@ -15,6 +16,7 @@ __all__ = [
     "FLAVOR",
     "FOLDER",
     "PACKAGE",
+    "Adapted",
     "Field",
     "File",
     "FittedModel",
@@ -22,6 +24,7 @@ __all__ = [
     "Manifest",
     "OutsideManifest",
     "Scalar",
+    "ScoreTable",
     "Signature",
     "cast",
     "decode_outside",
@@ -29,6 +32,7 @@ __all__ = [
     "encode_outside",
     "infer_signature",
     "is_outside",
+    "label_array",
     "label_text",
     "label_texts",
     "mlmodel_file",

@@ -28,7 +28,7 @@ class Adapted:
 
     def __init__(self, model: Any, types: Mapping[str, str], *, matrix: bool) -> None:
         self.model = model
-        self._types = types
+        self.types = types
         self._rows_of = as_matrix if matrix else as_table
         # Named as in scikit-learn, where a threshold in the last step decides the label.
         self.steps = getattr(model, "steps", None) or [("model", model)]
@@ -38,7 +38,7 @@ class Adapted:
 
     def predict(self, frame: pl.DataFrame) -> NDArray[Any]:
         """Return one answer per row."""
-        answers = np.asarray(self.model.predict(self._rows_of(frame, self._types)))
+        answers = np.asarray(self.model.predict(self._rows_of(frame, self.types)))
         return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
 
 
@@ -47,19 +47,19 @@ class AdaptedScores(Adapted):
 
     def predict_proba(self, frame: pl.DataFrame) -> NDArray[Any]:
         """Return the probabilities of the classes, shape (rows, classes)."""
-        return np.asarray(self.model.predict_proba(self._rows_of(frame, self._types)))
+        return np.asarray(self.model.predict_proba(self._rows_of(frame, self.types)))
 
 
 class ScoreTable:
     """A model that answers one score per class, with the labels beside them."""
 
     def __init__(self, model: Any, classes: tuple[Scalar, ...]) -> None:
-        self._model = model
+        self.model = model
         self.classes_ = np.array(classes)
 
     def predict_proba(self, rows: Any) -> NDArray[Any]:
         """Return the scores of the classes."""
-        return np.asarray(self._model.predict(rows))
+        return np.asarray(self.model.predict(rows))
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Return the label of the highest score."""
