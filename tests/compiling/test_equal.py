@@ -84,7 +84,9 @@ def gappy(values: Any, gap: Any) -> pl.Series:
 
 
 TABLE = table()
-TARGET = (TABLE["a"] * TABLE["b"] + TABLE["c"] - (TABLE["rare"] == "x").cast(pl.Float64)).rename("y")
+TARGET = (TABLE["a"] * TABLE["b"] + TABLE["c"] - (TABLE["rare"] == "x").cast(pl.Float64)).rename(
+    "y"
+)
 KINDS: dict[str, pl.Series] = {
     "regression": TARGET,
     "two": (TARGET > 0.7).replace_strict({True: "yes", False: "no"}, return_dtype=pl.String),

@@ -12,8 +12,6 @@ from onnx import TensorProto
 
 from everfit.compiling.composing import answered
 from everfit.compiling.graph import (
-    NUMBERS,
-    TEXTS,
     Answer,
     Block,
     Column,
@@ -22,7 +20,7 @@ from everfit.compiling.graph import (
     finished,
     refuse,
 )
-from everfit.compiling.layout import KEY, Layout
+from everfit.compiling.layout import KEY, NUMBERS, TEXTS, Layout
 from everfit.compiling.networks import is_network, network
 from everfit.compiling.remaining import REASONS
 from everfit.errors import NotConvertible

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everfit.compiling.graph import (
-    MISSING,
     TREES,
     Block,
     Column,
@@ -21,6 +20,7 @@ from everfit.compiling.graph import (
     columns_of,
     tensor,
 )
+from everfit.compiling.layout import MISSING
 from everfit.compiling.preparing import one_hot
 
 UNKNOWN = "\ue000unknown"

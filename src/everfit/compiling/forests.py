@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from everfit.compiling.graph import Answer, Block, Graph, Table, refuse
-from everfit.compiling.trees import Tree, constant_tree, rounded, sklearn_tree, walk, walk_rows
+from everfit.compiling.trees import (
+    Tree,
+    constant_tree,
+    is_large,
+    rounded,
+    sklearn_tree,
+    walk,
+    walk_rows,
+)
 
 
 def tree(graph: Graph, model: Any, table: Table) -> Answer:
@@ -27,18 +36,21 @@ def _forest(graph: Graph, model: Any, members: list[Any], table: Table) -> Answe
     # scikit-learn's trees compare the value as float32 rounds it with a threshold in float64.
     rows = rounded(graph, _checked(graph, members[0], graph.numbers(table)))
     count = graph.constant(float(len(members)))
-    if not hasattr(model, "classes_"):
-        trees = [sklearn_tree(m.tree_, m.tree_.value[:, 0, 0]) for m in members]
-        total = graph.flat(walk(graph, rows.name, trees, 1))
-        return Answer(values=graph.node("Div", total, count))
+    is_classifier = hasattr(model, "classes_")
     trees, leaves, before = [], [], 0
     for member in members:
         values = member.tree_.value[:, 0, :]
-        trees.append(sklearn_tree(member.tree_, np.arange(len(values)) + float(before)))
+        places = np.arange(len(values), dtype=np.float64) + before
+        trees.append(sklearn_tree(member.tree_, places))
         leaves.append(values)
         before += len(values)
+    if not is_classifier and not is_large(trees):
+        valued = [replace(t, values=v[:, 0]) for t, v in zip(trees, leaves, strict=True)]
+        total = graph.flat(walk(graph, rows.name, valued, 1))
+        return Answer(values=graph.node("Div", total, count))
     total = walk_rows(graph, rows.name, trees, np.concatenate(leaves))
-    return Answer(scores=graph.node("Div", total, count))
+    mean = graph.node("Div", total, count)
+    return Answer(scores=mean) if is_classifier else Answer(values=graph.flat(mean))
 
 
 def _checked(graph: Graph, member: Any, block: Block) -> Block:
@@ -132,15 +144,7 @@ def isolation(graph: Graph, model: Any, table: Table) -> Answer:
 
 def _of_features(tree: Tree, chosen: Any) -> Tree:
     """Return a tree that names the features of the forest instead of its own choice of them."""
-    return Tree(
-        left=tree.left,
-        right=tree.right,
-        leaf=tree.leaf,
-        feature=chosen[tree.feature],
-        threshold=tree.threshold,
-        missing_left=tree.missing_left,
-        values=tree.values,
-    )
+    return replace(tree, feature=chosen[tree.feature])
 
 
 def _average_path(samples: int) -> float:

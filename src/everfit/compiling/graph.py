@@ -17,9 +17,6 @@ from everfit.errors import NotConvertible
 OPSET = 21
 TREE_OPSET = 5
 FORMAT = 10
-NUMBERS, TEXTS = "numbers", "texts"
-MISSING = "\ue000missing"
-"""What stands for a missing text; it begins with a character that no alphabet uses."""
 TREES = "ai.onnx.ml"
 
 

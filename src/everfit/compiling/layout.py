@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+NUMBERS, TEXTS = "numbers", "texts"
+MISSING = "\ue000missing"
+"""What stands for a missing text; it begins with a character that no alphabet uses."""
 KEY = "everfit"
 """Under this name the layout is in the metadata of the ONNX file, as JSON."""
 

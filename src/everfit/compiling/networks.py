@@ -50,7 +50,8 @@ def _exported(module: Any, width: int) -> onnx.ModelProto:
             warnings.simplefilter("ignore")
             # Two rows: a single one passes for a constant of the network.
             program = torch.onnx.export(
-                module,
+                # Keras hides behind any arguments what a sequence of one says: one matrix.
+                torch.nn.Sequential(module),
                 (torch.zeros(2, width),),
                 dynamo=True,
                 opset_version=OPSET,

@@ -11,9 +11,8 @@ import onnxruntime
 import polars as pl
 from numpy.typing import NDArray
 
-from everfit.compiling.graph import MISSING, NUMBERS, TEXTS
-from everfit.compiling.layout import KEY, Layout
-from everfit.compiling.words import Counter
+from everfit.compiling.counting import Counter
+from everfit.compiling.layout import KEY, MISSING, NUMBERS, TEXTS, Layout
 from everfit.errors import Invalid, PredictionFailed
 from everfit.packages import Kind, Signature, cast, label_array
 
@@ -114,7 +113,9 @@ class CompiledModel:
         if TEXTS in self._taken:
             texts = np.empty((rows, len(self._layout.texts)), dtype=object)
             for place, name in enumerate(self._layout.texts):
-                texts[:, place] = [MISSING if v is None else v for v in columns[name].tolist()]
+                texts[:, place] = columns[name]
+            if None in texts.ravel().tolist():
+                texts[np.equal(texts, None)] = MISSING
             feeds[TEXTS] = texts
         for source, name, counter in self._counters:
             counts = counter.counts(columns[source].tolist())

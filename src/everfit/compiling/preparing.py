@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from everfit.compiling.graph import MISSING, Block, Graph, Table, columns_of, refuse
+from everfit.compiling.graph import Block, Graph, Table, columns_of, refuse
+from everfit.compiling.layout import MISSING
 
 
 def scale(graph: Graph, model: Any, table: Table) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from everfit.errors import PredictionFailed
+from everfit.errors import RowsInvalid
 from everfit.packages import Field, Kind, Signature, cast
 
 MOST_SHOWN = 5
@@ -154,7 +154,9 @@ class _Told:
     def _ask(self, model: Answers, rows: pl.DataFrame, start: int) -> None:
         try:
             labels, scores = model.predict_both(rows)
-        except PredictionFailed:
+        except RowsInvalid:
+            raise
+        except Exception:  # noqa: BLE001 - a user's model can raise anything
             if rows.height > 1:
                 half = rows.height // 2
                 self._ask(model, rows[:half], start)

@@ -7,7 +7,7 @@ even the last bit of a sum, and with it a tie between classes, is the native one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -154,12 +154,37 @@ def walk_rows(graph: Graph, name: str, trees: Sequence[Tree], rows: NDArray[np.f
     The weights of the trees are places in ``rows``. A walk finds one weight for each tree, so
     what is summed is looked up after it, and added up in the order of the trees.
     """
-    apart = [replace(tree, target=place) for place, tree in enumerate(trees)]
-    places = graph.cast(walk(graph, name, apart, len(trees)), INT64)
-    found = graph.node("Gather", graph.constant(rows), places, axis=0)
+    parts = []
+    for group in _groups(trees):
+        apart = [replace(tree, target=place) for place, tree in enumerate(group)]
+        parts.append(walk(graph, name, apart, len(apart)))
+    weights = parts[0] if len(parts) == 1 else graph.node("Concat", *parts, axis=1)
+    found = graph.node("Gather", graph.constant(rows), graph.cast(weights, INT64), axis=0)
     # Another sum may add in pairs, and so break a tie that the native one leaves.
     sums = graph.node("CumSum", found, graph.constant(1, np.int64))
     return graph.node("Gather", sums, graph.constant(len(trees) - 1, np.int64), axis=1)
+
+
+# About 1.5 MB: what fits into a core's own cache. One node walks each row through all of its
+# trees, so that many rows through larger ones wait for the memory.
+GROUP_NODES = 1 << 16
+
+
+def is_large(trees: Sequence[Tree]) -> bool:
+    """Return whether the trees are walked in several groups."""
+    return sum(len(tree.leaf) for tree in trees) > GROUP_NODES
+
+
+def _groups(trees: Sequence[Tree]) -> Iterator[list[Tree]]:
+    group: list[Tree] = []
+    nodes = 0
+    for tree in trees:
+        if group and nodes + len(tree.leaf) > GROUP_NODES:
+            yield group
+            group, nodes = [], 0
+        group.append(tree)
+        nodes += len(tree.leaf)
+    yield group
 
 
 def rounded(graph: Graph, block: Block, *, infinite: bool = False) -> Block:

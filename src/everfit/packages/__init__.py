@@ -1,6 +1,6 @@
 """Model packages: what a model takes and gives, the file it is kept in, and how that is opened."""
 
-from everfit.packages.adapt import Adapted, ScoreTable
+from everfit.packages.adapt import Adapted, ScoreTable, adapted
 from everfit.packages.fitted import FittedModel, label_array
 from everfit.packages.labels import label_text, label_texts
 from everfit.packages.model import Field, Kind, Scalar, Signature
@@ -26,6 +26,7 @@ __all__ = [
     "Scalar",
     "ScoreTable",
     "Signature",
+    "adapted",
     "cast",
     "decode_outside",
     "describe",
