@@ -103,6 +103,14 @@ class CompiledModel:
         return [(field.name, field.kind) for field in self.signature.inputs]
 
     def _run(self, columns: Mapping[str, NDArray[Any]], rows: int) -> list[NDArray[np.float64]]:
+        feeds = self._feeds(columns, rows)
+        try:
+            answers: list[NDArray[np.float64]] = self._session.run(self._answers, feeds)
+        except _SESSION_ERRORS as error:
+            raise _failed(f"failed on {rows:,} rows: {error}") from error
+        return answers
+
+    def _feeds(self, columns: Mapping[str, NDArray[Any]], rows: int) -> dict[str, NDArray[Any]]:
         feeds: dict[str, NDArray[Any]] = {}
         if NUMBERS in self._taken:
             # One matrix costs a microsecond or two; an input for each column costs that each.
@@ -114,19 +122,16 @@ class CompiledModel:
             texts = np.empty((rows, len(self._layout.texts)), dtype=object)
             for place, name in enumerate(self._layout.texts):
                 texts[:, place] = columns[name]
-            if None in texts.ravel().tolist():
-                texts[np.equal(texts, None)] = MISSING
+            gaps = [place for place, text in enumerate(texts.ravel().tolist()) if text is None]
+            if gaps:
+                texts.flat[gaps] = MISSING
             feeds[TEXTS] = texts
         for source, name, counter in self._counters:
             counts = counter.counts(columns[source].tolist())
             if counts is None:
                 raise _failed(f"has no words for a missing {source!r}")
             feeds[name] = counts
-        try:
-            answers: list[NDArray[np.float64]] = self._session.run(self._answers, feeds)
-        except _SESSION_ERRORS as error:
-            raise _failed(f"failed on {rows:,} rows: {error}") from error
-        return answers
+        return feeds
 
     def _typed(
         self, answers: list[NDArray[np.float64]]

@@ -61,7 +61,7 @@ def normalize(graph: Graph, model: Any, table: Table) -> Table:
 def impute(graph: Graph, model: Any, table: Table) -> Table:
     """Convert ``SimpleImputer`` of numbers or of texts, with its indicators."""
     if len({column.text for column in table}) > 1:
-        return _impute_mixture(graph, model, table)
+        raise refuse("an imputer takes texts and numbers together")
     block = graph.matrix(table)
     gone = (
         _missing_texts(graph, model, block) if block.text else _missing_numbers(graph, model, block)
@@ -88,10 +88,6 @@ def _indicators(graph: Graph, indicator: Any, gone: str) -> Table:
         return ()
     flags = graph.node("Gather", gone, graph.constant(features, np.int64), axis=1)
     return columns_of(Block(name=graph.cast(flags, TensorProto.DOUBLE), width=len(features)))
-
-
-def _impute_mixture(graph: Graph, model: Any, table: Table) -> Table:
-    raise refuse("an imputer takes texts and numbers together")
 
 
 def _missing_numbers(graph: Graph, model: Any, block: Block) -> str:
