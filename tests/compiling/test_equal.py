@@ -146,7 +146,7 @@ CASES: dict[str, tuple[Any, str, list[str]]] = {
     "elastic net": (linear_model.ElasticNet(0.1), "regression", NUMBERS),
     "bayesian ridge": (linear_model.BayesianRidge(), "regression", NUMBERS),
     "huber": (linear_model.HuberRegressor(), "regression", NUMBERS),
-    "poisson": (
+    "scaled target": (
         TransformedTargetRegressor(linear_model.LinearRegression(), transformer=StandardScaler()),
         "regression",
         NUMBERS,
