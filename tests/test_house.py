@@ -20,6 +20,8 @@ LONG_FILES: dict[str, str] = {}  # path -> why
 LONG_FUNCTIONS: dict[str, str] = {}
 # Where a broad `except` may stand: the server's last resort, the worker loop, the plug-in loader.
 BROAD: dict[str, str] = {
+    "compiling/attempt.py": "converters of other projects raise anything; the native model serves",
+    "compiling/prove.py": "a user's model can raise anything; it counts as a row refused",
     "kernel/committer.py": "a work can raise anything; whoever submitted it gets it",
     "kernel/worker.py": "the worker loop records the error of a job and goes on",
     "web/asgi.py": "the last resort of a server",

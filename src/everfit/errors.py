@@ -16,6 +16,7 @@ EverfitError                    500
 │   ├── DataInvalid             422
 │   │   ├── TargetLeak          422
 │   │   └── SplitLeak           422
+│   ├── NotConvertible          422
 │   └── RowsInvalid             422
 ├── TooLarge                    413
 ├── MediaUnknown                415
@@ -183,6 +184,12 @@ class SplitLeak(DataInvalid):
     """Rows or groups stand on both sides of a split."""
 
     code = "split-leak"
+
+
+class NotConvertible(Invalid):
+    """The model cannot be compiled: part of it has no equal in ONNX that is known here."""
+
+    code = "not-convertible"
 
 
 class RowsInvalid(Invalid):

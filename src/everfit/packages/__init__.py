@@ -1,7 +1,7 @@
 """Model packages: what a model takes and gives, the file it is kept in, and how that is opened."""
 
-from everfit.packages.adapt import Adapted
-from everfit.packages.fitted import FittedModel
+from everfit.packages.adapt import Adapted, ScoreTable, adapted
+from everfit.packages.fitted import FittedModel, label_array
 from everfit.packages.labels import label_text, label_texts
 from everfit.packages.model import Field, Kind, Scalar, Signature
 from everfit.packages.opening import open_outside, runs_code
@@ -24,13 +24,16 @@ __all__ = [
     "Manifest",
     "OutsideManifest",
     "Scalar",
+    "ScoreTable",
     "Signature",
+    "adapted",
     "cast",
     "decode_outside",
     "describe",
     "encode_outside",
     "infer_signature",
     "is_outside",
+    "label_array",
     "label_text",
     "label_texts",
     "mlmodel_file",

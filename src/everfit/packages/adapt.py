@@ -28,7 +28,7 @@ class Adapted:
 
     def __init__(self, model: Any, types: Mapping[str, str], *, matrix: bool) -> None:
         self.model = model
-        self._types = types
+        self.types = types
         self._rows_of = as_matrix if matrix else as_table
         # Named as in scikit-learn, where a threshold in the last step decides the label.
         self.steps = getattr(model, "steps", None) or [("model", model)]
@@ -38,7 +38,7 @@ class Adapted:
 
     def rows(self, frame: pl.DataFrame) -> Any:
         """Return the rows as the model wants them."""
-        return self._rows_of(frame, self._types)
+        return self._rows_of(frame, self.types)
 
     def predict(self, frame: pl.DataFrame) -> NDArray[Any]:
         """Return one answer per row."""
@@ -58,12 +58,12 @@ class ScoreTable:
     """A model that answers one score per class, with the labels beside them."""
 
     def __init__(self, model: Any, classes: tuple[Scalar, ...]) -> None:
-        self._model = model
+        self.model = model
         self.classes_ = np.array(classes)
 
     def predict_proba(self, rows: Any) -> NDArray[Any]:
         """Return the scores of the classes."""
-        return np.asarray(self._model.predict(rows))
+        return np.asarray(self.model.predict(rows))
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Return the label of the highest score."""

@@ -53,7 +53,7 @@ class FittedModel:
                 f"the model, of type {type(estimator).__qualname__}, has no 'predict'",
                 hint="Use an estimator that can predict rows it has not seen.",
             )
-        self._labels = _label_array(signature.classes)
+        self._labels = label_array(signature.classes)
         self._index: dict[Any, int] = {}
         if signature.task == CLASSIFICATION:
             classes = _classes(estimator, signature)
@@ -161,7 +161,8 @@ def _classes(estimator: Any, signature: Signature) -> list[Any]:
     return found
 
 
-def _label_array(classes: tuple[Scalar, ...]) -> NDArray[Any]:
+def label_array(classes: tuple[Scalar, ...]) -> NDArray[Any]:
+    """Return the labels as an array that keeps each one's type."""
     mixed = len({type(label) for label in classes}) > 1
     # NumPy would turn 1 and "a" both into text.
     return np.array(classes, dtype=object if mixed else None)

@@ -85,7 +85,7 @@ def decode_tensors(
     request: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     tensors = _tensors(request.get("inputs"), problems)
     raw = behind(_sizes(tensors, problems), rest, problems)
-    _check_names(tensors, signature, problems)
+    check_names(tensors, signature, problems)
     count = next(iter(tensors.values())).count if tensors else 1
     check_count(count, max_rows)
     series = [
@@ -100,7 +100,7 @@ def decode_tensors(
         problems.add("parameters", describe(parameters), "write an object")
         parameters = {}
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
-    outputs, binary = _outputs(request.get("outputs"), parameters, signature, problems)
+    outputs, binary = asked_outputs(request.get("outputs"), parameters, signature, problems)
     problems.raise_any()
     number = request.get("id")
     return Rows(
@@ -149,7 +149,8 @@ def _sizes(tensors: Mapping[str, Tensor], problems: Problems) -> dict[str, int]:
     return sizes
 
 
-def _check_names(tensors: Mapping[str, Tensor], signature: Signature, problems: Problems) -> None:
+def check_names(tensors: Mapping[str, Tensor], signature: Signature, problems: Problems) -> None:
+    """Note the inputs that are missing, and those that the model does not know."""
     for name in (name for name in signature.names if name not in tensors):
         problems.add(f"inputs.{name}", "nothing", "give every input, null where it is missing")
     for name in sorted(tensors.keys() - set(signature.names)):
@@ -198,7 +199,7 @@ def _flat(data: Iterable[Any]) -> Iterable[Any]:
             yield item
 
 
-def _outputs(
+def asked_outputs(
     given: Any, parameters: Mapping[str, Any], signature: Signature, problems: Problems
 ) -> tuple[tuple[str, ...], frozenset[str]]:
     """Return the outputs asked for, and those of them that are to come as bytes."""

@@ -48,7 +48,7 @@ def encode_answers(
         "version": answers.versions,
         signature.output.name: answers.predictions,
     }
-    known = describe_model(model, answers.versions[0], signature)["outputs"]
+    known = describe_model(model, answers.versions[:1], signature)["outputs"]
     datatypes = {output["name"]: output["datatype"] for output in known}
     for name in rows.outputs:
         values, datatype = data[name], datatypes[name]
@@ -67,7 +67,7 @@ def encode_answers(
 def encode_model(model: str, version: int, signature: Signature) -> bytes:
     """Return a ``ModelMetadataResponse``."""
     encoded: bytes = ModelMetadataResponse(
-        **describe_model(model, version, signature)
+        **describe_model(model, [version], signature)
     ).SerializeToString()
     return encoded
 

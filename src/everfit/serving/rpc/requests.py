@@ -20,7 +20,7 @@ from everfit.packages import Field, Kind, Signature
 from everfit.serving.columns import Problems, check_count, column, describe, keys_and_times
 from everfit.serving.model import Rows
 from everfit.serving.rpc.wire import DTYPES, MEMBERS, split_texts
-from everfit.serving.tensors import ACCEPTED, _check_names, _outputs
+from everfit.serving.tensors import ACCEPTED, asked_outputs, check_names
 
 # Up to this many rows a column is built faster from values than from an array.
 FEW_ROWS = 30
@@ -51,7 +51,7 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Rows
     """
     problems = Problems()
     inputs = _inputs(request, problems)
-    _check_names({name: given.tensor for name, given in inputs.items()}, signature, problems)
+    check_names({name: given.tensor for name, given in inputs.items()}, signature, problems)
     count = _count(next(iter(inputs.values()), None))
     check_count(count, max_rows)
     parameters = _parameters(request.parameters, problems)
@@ -63,7 +63,7 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Rows
     ]
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
     wanted = [{"name": output.name} for output in request.outputs]
-    outputs = _outputs(wanted or None, signature, problems)
+    outputs, _ = asked_outputs(wanted or None, {}, signature, problems)
     problems.raise_any()
     return Rows(
         frame=pl.DataFrame(series),
