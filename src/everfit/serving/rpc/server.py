@@ -30,6 +30,7 @@ ModelMetadataRequest = message("ModelMetadataRequest")
 ModelInferRequest = message("ModelInferRequest")
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 30
+LAST_CALLS_SECONDS = 0.1
 # Threads for short questions, and for telling those who are refused that they are.
 QUESTIONS, REFUSALS = 4, 4
 LATE = 504
@@ -73,6 +74,7 @@ class RpcServer:
         self.workspace = workspace
         self.servers = servers
         self.bounds = bounds
+        self.ending = False
         self.work = Admission(bounds.in_flight, read_seconds=read_seconds)
         self.questions = Admission(QUESTIONS, read_seconds=read_seconds)
         # Everybody let in has a thread, most of them waiting for bytes; so many compute at once.
@@ -115,6 +117,10 @@ class RpcServer:
 
     def close(self) -> None:
         """Take no new calls, finish what is being answered, then end the threads."""
+        # gRPC cancels, without a reason, what has come in but not been handed out when it stops:
+        # first let those who call read that this server ends.
+        self.ending = True
+        time.sleep(LAST_CALLS_SECONDS)
         self._grpc.stop(DRAIN_SECONDS).wait()
         self._threads.shutdown()
 
@@ -200,7 +206,9 @@ def live(_call: Call) -> bytes:
 
 def ready(call: Call) -> bytes:
     """Answer whether every endpoint has a model."""
-    return _encoded("ServerReadyResponse", ready=all(map(_is_ready, call.on.servers.values())))
+    on = call.on
+    is_ready = not on.ending and all(map(_is_ready, on.servers.values()))
+    return _encoded("ServerReadyResponse", ready=is_ready)
 
 
 def about(_call: Call) -> bytes:
@@ -230,6 +238,8 @@ def model(call: Call) -> bytes:
 
 def infer(call: Call) -> bytes:
     """Answer predictions for columns."""
+    if call.on.ending:
+        raise Unavailable("this server is ending", hint="Send it again: to its successor.")
     with call.on.work.place():
         asked = call.read(ModelInferRequest, call.on.work)
         call.stay()
