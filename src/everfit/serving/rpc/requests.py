@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from everfit.packages import Field, Kind, Signature
+from everfit.serving.columns import DTYPES as COLUMNS
 from everfit.serving.columns import Problems, check_count, column, describe, keys_and_times
 from everfit.serving.model import Rows
 from everfit.serving.rpc.wire import DTYPES, MEMBERS, split_texts
@@ -27,6 +28,15 @@ FEW_ROWS = 30
 # Typed contents may hold more than the datatype of their tensor says.
 WIDEST = {"BOOL": np.bool_, "FP": np.float64, "INT": np.int64, "UINT": np.uint64}
 LISTS = {"keys": list, "times": list, "nulls": dict}
+# What needs no second look. A whole number among numbers does: it makes no column of floats.
+PLAIN: dict[Kind, frozenset[type]] = {
+    Kind.NUMBER: frozenset({float}),
+    Kind.INTEGER: frozenset({int}),
+    Kind.TEXT: frozenset({str}),
+    Kind.BOOLEAN: frozenset({bool}),
+    Kind.TIME: frozenset(),
+}
+Column = list[Any] | pl.Series
 NUMBER_REMEDY = "write a finite number"
 
 
@@ -56,22 +66,55 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Rows
     check_count(count, max_rows)
     parameters = _parameters(request.parameters, problems)
     nulls = _nulls(parameters.get("nulls", {}), signature, count, problems)
-    series = [
+    keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
+    wanted = [{"name": output.name} for output in request.outputs]
+    outputs, _ = asked_outputs(wanted or None, {}, signature, problems)
+    columns = [
         _column(field, inputs[field.name], count, nulls.get(field.name, ()), problems)
         for field in signature.inputs
         if field.name in inputs
     ]
-    keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
-    wanted = [{"name": output.name} for output in request.outputs]
-    outputs, _ = asked_outputs(wanted or None, {}, signature, problems)
-    problems.raise_any()
+    frame = _quick_frame(signature, columns, count, problems)
     return Rows(
-        frame=pl.DataFrame(series),
+        frame=_frame(signature, inputs, columns, problems) if frame is None else frame,
         keys=keys,
         times=times,
         outputs=outputs,
         request=request.id or None,
     )
+
+
+def _quick_frame(
+    signature: Signature, columns: list[Column], count: int, problems: Problems
+) -> pl.DataFrame | None:
+    """Return the frame of a few rows in which every value is plainly of its kind, else None."""
+    if problems.found or count > FEW_ROWS:
+        return None
+    for field, values in zip(signature.inputs, columns, strict=True):
+        kinds = set(map(type, values))
+        if kinds != PLAIN[field.kind] and not (
+            field.nullable and kinds - {type(None)} <= PLAIN[field.kind]
+        ):
+            return None
+    try:
+        schema = {field.name: COLUMNS[field.kind] for field in signature.inputs}
+        return pl.DataFrame(list(zip(*columns, strict=True)), schema=schema, orient="row")
+    except (OverflowError, TypeError, pl.exceptions.PolarsError):
+        return None  # a whole number of more than 64 bits
+
+
+def _frame(
+    signature: Signature, inputs: Mapping[str, Given], columns: list[Column], problems: Problems
+) -> pl.DataFrame:
+    there = [field for field in signature.inputs if field.name in inputs]
+    made = [
+        values
+        if isinstance(values, pl.Series)
+        else column(field, values, problems, f"inputs.{field.name}.data[{{}}]".format)
+        for field, values in zip(there, columns, strict=True)
+    ]
+    problems.raise_any()
+    return pl.DataFrame(made)
 
 
 def _inputs(request: Any, problems: Problems) -> dict[str, Given]:
@@ -140,14 +183,15 @@ def _nulls(
 
 def _column(
     field: Field, given: Given, count: int, nulls: Sequence[int], problems: Problems
-) -> pl.Series:
+) -> Column:
+    """Return the values of an input; every one is still to be looked at, unless it is a series."""
     path = f"inputs.{field.name}"
     tensor = given.tensor
     datatype = tensor.datatype
     if datatype not in ACCEPTED[field.kind]:
         remedy = f"use {', '.join(sorted(ACCEPTED[field.kind]))}"
         problems.add(f"{path}.datatype", describe(datatype), remedy)
-        return column(field, [], problems, str)
+        return []
     shape = tensor.shape
     # A repeated field equals a list, but has no hash.
     if shape != [count] and shape != [count, 1]:
@@ -162,7 +206,7 @@ def _column(
     for row in nulls:
         values[row : row + 1] = [None]
     _settle(field, values, path, problems)
-    return column(field, values, problems, lambda row: f"{path}.data[{row}]")
+    return values
 
 
 def _values(
@@ -241,5 +285,5 @@ def _settle(field: Field, values: list[Any], path: str, problems: Problems) -> N
         if math.isnan(value) and field.nullable:
             values[row] = None
         else:
-            values[row] = 0.0
+            values[row] = 0.0  # the request is refused
             problems.add(f"{path}.data[{row}]", describe(value), NUMBER_REMEDY)
