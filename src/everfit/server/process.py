@@ -12,6 +12,9 @@ from everfit.server.app import ControlPlane
 from everfit.tracking import ensure_default
 from everfit.web import Background, Server, listen, stopping_on_signals
 
+# So many objects more than were let go of make the collector look for cycles among them.
+GARBAGE = 50_000
+
 
 def serve_control_plane(
     workspace: Workspace,
@@ -33,7 +36,9 @@ def serve_control_plane(
     with listen(host, port) as opened, ExitStack() as stack:
         server = Server(_application(workspace, stack))
         # What was loaded to start stays: the collector need not look through it again and again.
+        # A page of runs is made of some ten thousand objects, none of them in a cycle.
         gc.freeze()
+        gc.set_threshold(GARBAGE)
         listening(opened.getsockname()[1])
         with stopping_on_signals(server):
             server.run(opened)
