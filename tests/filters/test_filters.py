@@ -836,6 +836,11 @@ DIFFERENCES = [
             ("runs", "metrics.a > 1 metrics.b > 2"),
         ),
         (
+            "a key with white space in it is quoted",
+            *(REFUSES, "logged", r"\.\S*\s+\.\S"),
+            ("logged", "metrics.a .b = 0"),
+        ),
+        (
             "a key is not empty",
             *(REFUSES, ANY, r"\.(''|\"\"|``|\s|\.)"),
             ("runs", "params.`` = 'x'"),
