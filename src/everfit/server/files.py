@@ -119,8 +119,9 @@ async def stored(asked: Asked) -> tuple[str, int]:
 
         gathered: list[bytes] = []
         size = 0
-        # What is written while the next chunks come in.
-        written = writing(())
+        # What is written while the next chunks come in; at first there is nothing.
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written.set_result(None)
         try:
             async with aclosing(body_chunks(asked.scope, asked.receive, most=most)) as chunks:
                 async for chunk in chunks:

@@ -19,7 +19,7 @@ from everfit.kernel import Workspace
 from everfit.serving.arrow import decode_arrow, encode_arrow
 from everfit.serving.batches import Batches
 from everfit.serving.binary import HEADER
-from everfit.serving.core import ModelServer
+from everfit.serving.core import ModelServer, server_of
 from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
@@ -89,14 +89,7 @@ class App:
 
     def server(self, name: str) -> ModelServer:
         """Return the server of an endpoint, or raise NotFound."""
-        try:
-            return self.servers[name]
-        except KeyError:
-            raise NotFound(
-                f"no endpoint {name!r}",
-                hint=f"This server has: {', '.join(self.servers)}.",
-                endpoint=name,
-            ) from None
+        return server_of(self.servers, name)
 
     @property
     def only(self) -> str:
@@ -270,7 +263,7 @@ async def predict(call: Call) -> Reply:
 def _rows(call: Call, loaded: Loaded, body: bytes) -> Rows | Plain:
     if call.media.name == ARROW:
         return decode_arrow(body, loaded.signature, max_rows=call.app.bounds.rows)
-    return loaded.decoder.plain(body) or loaded.decoder.decode(body)
+    return loaded.decoder.read(body)
 
 
 def _as_rows(call: Call, _loaded: Loaded, _rows: Rows | Plain, answers: Answers) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Self, TypedDict
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from everfit.deployment import serving_plan
-from everfit.errors import EverfitError, NoRelease
+from everfit.errors import EverfitError, NoRelease, NotFound
 from everfit.kernel import Workspace
 from everfit.monitoring import LabelLog, prediction_log
 from everfit.packages import FittedModel, Signature
@@ -207,6 +207,18 @@ class ModelServer:
         answered = answers(scoring)
         self._log.append(log_rows(scoring, answered, numeric=not loaded.labels))
         return answered
+
+
+def server_of(servers: Mapping[str, ModelServer], name: str) -> ModelServer:
+    """Return the server of an endpoint, or raise NotFound."""
+    try:
+        return servers[name]
+    except KeyError:
+        raise NotFound(
+            f"no endpoint {name!r}",
+            hint=f"This server has: {', '.join(servers)}.",
+            endpoint=name,
+        ) from None
 
 
 def _canary(

@@ -69,22 +69,25 @@ class RowsDecoder:
         TooLarge
             If there are more rows than one request may have.
         """
-        plain = self.plain(body)
-        if plain is None:
-            return self._from_json(as_json(body))
-        return Rows(frame=self.frame(plain.values), keys=plain.keys, times=plain.times)
+        rows = self.read(body)
+        if isinstance(rows, Rows):
+            return rows
+        return Rows(frame=self.frame(rows.values), keys=rows.keys, times=rows.times)
 
-    def plain(self, body: bytes) -> Plain | None:
-        """Return the rows of a request as they are; None where ``decode`` must look closer.
+    def read(self, body: bytes) -> Rows | Plain:
+        """Return the rows of a request, not made into a frame where they need no closer look.
 
-        Raises RowsInvalid, TooLarge as ``decode`` does.
+        Raises as ``decode`` does.
         """
+        return self._plain(body) or self._from_json(as_json(body))
+
+    def _plain(self, body: bytes) -> Plain | None:
         if self._quick is None:
             return None
         try:
             request = self._quick.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # It stops at the first thing it does not like; `decode` names them all.
+            # It stops at the first thing it does not like; `_from_json` names them all.
             return None
         check_count(len(request.rows), self._max_rows)
         values = [msgspec.structs.astuple(row) for row in request.rows]
@@ -96,7 +99,7 @@ class RowsDecoder:
         return Plain(values=values, keys=keys, times=times)
 
     def frame(self, values: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
-        """Return rows as ``plain`` gave them as a frame of the signature's columns and types."""
+        """Return rows as ``read`` gave them as a frame of the signature's columns and types."""
         if len(values) <= FEW_ROWS:
             return pl.DataFrame(values, schema=self._schema, orient="row")
         columns = zip(self._schema, zip(*values, strict=True), strict=True)

@@ -34,9 +34,6 @@ class Gathering(Generic[T]):
         self._held = False
         self._due = False
 
-    def __len__(self) -> int:
-        return len(self._gathered)
-
     def add(self, item: T) -> None:
         """Add one item to the next lot."""
         self._gathered.append(item)

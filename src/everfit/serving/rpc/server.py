@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from everfit import __version__
 from everfit.errors import EverfitError, Invalid, NoRelease, NotFound, Unavailable
 from everfit.kernel import Workspace
-from everfit.serving.core import ModelServer
+from everfit.serving.core import ModelServer, server_of
 from everfit.serving.model import Answers, Bounds
 from everfit.serving.rpc.admission import READ_SECONDS, Admission
 from everfit.serving.rpc.messages import SERVICE, message
@@ -133,14 +133,7 @@ class RpcServer:
 
     def server(self, name: str) -> ModelServer:
         """Return the server of an endpoint, or raise NotFound."""
-        try:
-            return self.servers[name]
-        except KeyError:
-            raise NotFound(
-                f"no endpoint {name!r}",
-                hint=f"This server has: {', '.join(self.servers)}.",
-                endpoint=name,
-            ) from None
+        return server_of(self.servers, name)
 
 
 @dataclass(slots=True, eq=False)
