@@ -7,6 +7,7 @@ that fit one clause, if these are few; from the values of the metric that orders
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,20 +91,34 @@ class _Place:
     def __init__(self, tx: Transaction, search: RunSearch, logged: Sequence[Comparison]) -> None:
         self.clause: Comparison | None = None
         self.by_metric = bool(search.orders) and search.orders[0].entity is Entity.METRIC
-        counted = [(count, c) for c in logged if (count := _count(tx, c)) is not None]
-        if not counted:
+        streams = self.by_metric or _by_start(search)
+        clauses = [clause for clause in logged if _is_counted(clause)]
+        if not clauses:
             return
         runs = max(1, int(tx.execute("SELECT max(number) FROM tracking_runs").scalar() or 1))
-        share = 1.0
-        for count, _ in counted:
-            share *= min(1.0, count / runs)
         wanted = search.limit + search.offset
+        most = _enough(runs, wanted, len(clauses)) if streams else MOST
+        counted = [(_count(tx, clause, most), clause) for clause in clauses]
+        fewest, clause = min(counted, key=lambda pair: pair[0])
+        if fewest == most:
+            return
         # By start (or by the metric of the order) as many are looked at as it takes to find
         # those wanted; by a clause, all that fit it.
-        streaming = min(runs, wanted / share if share else runs) * (1 + len(logged))
-        fewest, clause = min(counted, key=lambda pair: pair[0])
-        if fewest * (1 + len(logged)) < streaming or not (self.by_metric or _by_start(search)):
+        share: float = math.prod(min(1.0, count / runs) for count, _ in counted)
+        streaming = min(runs, wanted / share if share else runs)
+        if fewest < streaming or not streams:
             self.clause, self.by_metric = clause, False
+
+
+def _enough(runs: int, wanted: int, clauses: int) -> int:
+    """Return how far to count the rows that fit a clause.
+
+    Where each of them fits so many or more, it is cheaper to look at runs in their order until
+    enough fit than at all that fit a clause: there both ways look at equally many.
+    """
+    # By logarithms: a power of so many clauses may be beyond all floats.
+    meet = math.exp((math.log(wanted) + clauses * math.log(runs)) / (clauses + 1))
+    return min(MOST, math.ceil(meet))
 
 
 def _by_start(search: RunSearch) -> bool:
@@ -111,14 +126,16 @@ def _by_start(search: RunSearch) -> bool:
     return not search.orders or search.orders[0].key == "start_time"
 
 
-def _count(tx: Transaction, clause: Comparison) -> int | None:
-    """Return how many rows fit a clause as far as an index can tell, or None."""
-    if clause.entity not in _TABLES or clause.operator not in ("=", "<", "<=", ">", ">="):
-        return None
+def _is_counted(clause: Comparison) -> bool:
+    """Return whether an index tells how many rows fit a clause."""
+    return clause.entity in _TABLES and clause.operator in ("=", "<", "<=", ">", ">=")
+
+
+def _count(tx: Transaction, clause: Comparison, most: int) -> int:
+    """Return how many rows fit a clause as far as an index can tell, at most ``most``."""
     fits = _fits("d", clause, tx.connection.dialect.name)
-    rows = f"SELECT 1 FROM {_TABLES[clause.entity]} d WHERE {fits.sql} LIMIT {MOST}"
-    count = int(tx.execute(f"SELECT count(*) FROM ({rows}) AS counted", fits.values).scalar())
-    return count if count < MOST else None
+    rows = f"SELECT 1 FROM {_TABLES[clause.entity]} d WHERE {fits.sql} LIMIT {most}"
+    return int(tx.execute(f"SELECT count(*) FROM ({rows}) AS counted", fits.values).scalar())
 
 
 def _from_metric(tx: Transaction, search: RunSearch, where: Sequence[Condition]) -> list[int]:
