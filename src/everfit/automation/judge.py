@@ -9,6 +9,7 @@ import polars as pl
 
 from everfit.automation.facts import GATE
 from everfit.automation.project import Project
+from everfit.compiling import attempt
 from everfit.data import Task
 from everfit.deployment import serving_plan
 from everfit.errors import Conflict, Invalid, NotFound
@@ -16,7 +17,15 @@ from everfit.evaluation import Verdict, evaluate
 from everfit.kernel import Job, Transaction, enqueue, list_jobs
 from everfit.monitoring.profile import profile_of
 from everfit.packages import FittedModel, Signature
-from everfit.registry import ModelVersion, Origin, check_trusted, get_version, load_package
+from everfit.registry import (
+    Compiled,
+    ModelVersion,
+    Origin,
+    check_trusted,
+    get_compiled,
+    get_version,
+    load_package,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +79,27 @@ def judge(project: Project, case: Case) -> Judged:
         # Whatever it called its answers: what comes back as the truth is named by the policy.
         signature = replace(signature, output=replace(signature.output, name=target))
     return Judged(verdicts=verdicts, signature=signature, profile=profile)
+
+
+def compiled_for(project: Project, case: Case) -> Compiled | None:
+    """Return what comes of compiling the version, proved on the rows it was judged on.
+
+    None where its package was compiled before.
+    """
+    workspace, package = project.workspace, case.version.require_package()
+    with workspace.reading() as tx:
+        known = get_compiled(tx, case.version)
+    if known is not None:
+        return None
+    fitted = load_package(workspace, case.version)
+    tried = attempt(fitted, case.rows)
+    return Compiled(
+        package=package,
+        content=None if tried.content is None else workspace.blobs.put(tried.content),
+        reason=tried.reason,
+        signature=fitted.signature,
+        seconds=tried.seconds,
+    )
 
 
 def _refuse_other_task(fitted: FittedModel, wanted: str | None, version: ModelVersion) -> None:

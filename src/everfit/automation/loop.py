@@ -15,7 +15,7 @@ from threading import Event, Lock
 import polars as pl
 
 from everfit.automation.facts import GATE, LIVE, RETRAIN, facts
-from everfit.automation.judge import Case, judge, queue_gate
+from everfit.automation.judge import Case, compiled_for, judge, queue_gate
 from everfit.automation.project import Project, project_digest, read_policy
 from everfit.automation.triggers import Firing, decide
 from everfit.deployment import (
@@ -28,7 +28,7 @@ from everfit.deployment import (
     start_release,
 )
 from everfit.errors import Conflict, EverfitError, StaleRevision
-from everfit.evaluation import Outcome
+from everfit.evaluation import Outcome, combined
 from everfit.evaluation import decide as decide_gates
 from everfit.governance import approvals
 from everfit.kernel import (
@@ -47,7 +47,13 @@ from everfit.monitoring import (
     evidence,
     matured,
 )
-from everfit.registry import ModelVersion, champion, complete_version, get_version
+from everfit.registry import (
+    ModelVersion,
+    champion,
+    complete_version,
+    get_version,
+    note_compiled,
+)
 from everfit.training import (
     EXTRA_TIME,
     Progress,
@@ -77,12 +83,23 @@ class Tick:
 
 
 class Loop:
-    """Drives one project. Holds what is costly to open: the monitor's caches and the step pool."""
+    """Drives one project. Holds what is costly to open: the monitor's caches and the step pool.
 
-    def __init__(self, project: Project, pool: StepPool, *, progress: Progress = quiet) -> None:
+    ``compiles`` says whether what is released is compiled first.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        pool: StepPool,
+        *,
+        progress: Progress = quiet,
+        compiles: bool = True,
+    ) -> None:
         self.project = project
         self.pool = pool
         self.progress = progress
+        self.compiles = compiles
         self.endpoint = project.policy.model
         self.monitor = Monitor(project.workspace, self.endpoint, project.monitor_config())
         self.watch = LiveWatch(project.workspace, self.endpoint)
@@ -269,6 +286,8 @@ class Loop:
                 time=time,
             )
         found = judge(project, case)
+        passes = combined(verdict.outcome for verdict in found.verdicts) is Outcome.PASS
+        compiled = compiled_for(project, case) if passes and self.compiles else None
         with workspace.transaction() as tx:
             self._refuse_stale(tx, case)
             report = decide_gates(
@@ -285,6 +304,8 @@ class Loop:
                 complete_version(
                     tx, self.endpoint, number, signature=found.signature, profile=found.profile
                 )
+            if compiled is not None:
+                note_compiled(tx, case.version, compiled)
             if report.outcome is Outcome.PASS:
                 steps = project.policy.rollout
                 start_release(tx, endpoint=self.endpoint, version=number, steps=steps)

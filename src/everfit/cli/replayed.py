@@ -124,7 +124,8 @@ def _run(project: Project, since: datetime, until: datetime, telling: Telling) -
         _Screen(project, since, until) as screen,
     ):
         replay = Replay(
-            loop=Loop(project, pool),
+            # Asked through frames, a compiled model saves a replay less than compiling costs it.
+            loop=Loop(project, pool, compiles=False),
             clock=clock,
             history=read_history(project, pool),
             predictor=served,

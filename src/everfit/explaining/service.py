@@ -29,8 +29,10 @@ class Explainers:
         self._made: dict[tuple[str, int], Explainer] = {}
         self._lock = threading.Lock()
 
-    def of(self, model: str, number: int, fitted: FittedModel) -> Explainer:
+    def of(self, model: str, number: int) -> Explainer:
         """Return the explainer of a version, which never changes.
+
+        It asks the native model, whichever answers: a compiled one does not show how it decides.
 
         Raises
         ------
@@ -43,6 +45,9 @@ class Explainers:
         with self._lock:
             # Callers who come while it is made wait for it, and none makes it twice.
             if key not in self._made:
+                with self._workspace.reading() as tx:
+                    version = get_version(tx, model, number)
+                fitted = load_package(self._workspace, version)
                 with self._workspace.reading() as tx:
                     made = explainer(self._workspace, tx, key, fitted)
                 while len(self._made) >= KEPT:

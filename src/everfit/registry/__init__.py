@@ -1,6 +1,6 @@
 """Models by name: numbered versions, aliases, and who vouches for the package of a version."""
 
-from everfit.registry.model import CHAMPION, ModelVersion, Origin, RegisteredModel, Stage
+from everfit.registry.model import CHAMPION, Compiled, ModelVersion, Origin, RegisteredModel, Stage
 from everfit.registry.service.aliases import (
     aliases,
     by_alias,
@@ -8,6 +8,7 @@ from everfit.registry.service.aliases import (
     resolve_alias,
     set_alias,
 )
+from everfit.registry.service.compiled import get_compiled, note_compiled
 from everfit.registry.service.imports import import_model, import_version
 from everfit.registry.service.models import (
     create_model,
@@ -38,6 +39,7 @@ from everfit.registry.service.versions import (
 
 __all__ = [
     "CHAMPION",
+    "Compiled",
     "ModelVersion",
     "Origin",
     "RegisteredModel",
@@ -53,6 +55,7 @@ __all__ = [
     "delete_model_tag",
     "delete_version",
     "delete_version_tag",
+    "get_compiled",
     "get_model",
     "get_version",
     "import_model",
@@ -62,6 +65,7 @@ __all__ = [
     "list_versions",
     "load_package",
     "newest_signature",
+    "note_compiled",
     "register",
     "rename_model",
     "resolve_alias",

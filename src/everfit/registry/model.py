@@ -146,3 +146,18 @@ def noted(text: str | None) -> str | None:
     if text is None or len(text) <= LONGEST_NOTE:
         return text
     return f"{len(text):,} characters, SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """What came of compiling a package: ``content`` is None where the native model serves.
+
+    ``package`` and ``content`` are digests, ``reason`` says how equal the two are or why there is
+    none, ``signature`` is that of the model in the package, ``seconds`` what it took.
+    """
+
+    package: str
+    content: str | None
+    reason: str
+    signature: Signature
+    seconds: float

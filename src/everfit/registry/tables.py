@@ -108,3 +108,15 @@ trusted = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("at", Moment, nullable=False),
 )
+# What came of compiling a package: equal packages compile to the same, whatever version has them.
+compiled = sa.Table(
+    "registry_compiled",
+    metadata,
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("package", sa.Text, primary_key=True),
+    sa.Column("content", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("signature", Json, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)

@@ -17,13 +17,13 @@ from everfit.deployment import serving_plan
 from everfit.errors import EverfitError, NoRelease, NotFound
 from everfit.kernel import Workspace
 from everfit.monitoring import LabelLog, prediction_log
-from everfit.packages import FittedModel, Signature
+from everfit.packages import Signature
 from everfit.serving.combine import Scoring, answers, log_rows
 from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load
 from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.numbering import PredictionIds
-from everfit.serving.score import Scored, score
+from everfit.serving.score import Model, Scored, score
 from everfit.serving.split import canary_keys
 from everfit.serving.traffic import Traffic
 
@@ -124,7 +124,7 @@ class ModelServer:
         self.problem = loaded.problem
         self._loaded = loaded
 
-    def _known(self) -> dict[int, FittedModel]:
+    def _known(self) -> dict[int, Model]:
         """Return the models in memory by version: those that stay are not loaded again."""
         if self._loaded is None:
             return {}

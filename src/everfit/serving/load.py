@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any
 
 import polars as pl
 
+from everfit import compiling
 from everfit.deployment import ServingPlan
 from everfit.errors import EverfitError, Unavailable
 from everfit.kernel import Workspace
-from everfit.packages import Field, FittedModel, Kind, Signature
-from everfit.registry import get_version, load_package
+from everfit.packages import Field, Kind, Signature
+from everfit.registry import Compiled, get_compiled, get_version, load_package
 from everfit.serving.columns import DTYPES
 from everfit.serving.rows import RowsDecoder
-from everfit.serving.score import score
+from everfit.serving.score import Model, score
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +29,7 @@ class Candidate:
     """The version that is rolling out; ``unusable`` says why it cannot even be asked."""
 
     version: int
-    fitted: FittedModel | None
+    fitted: Model | None
     unusable: str | None = None
 
 
@@ -33,7 +38,7 @@ class Loaded:
     """A plan with its models. A request uses one of these from beginning to end."""
 
     plan: ServingPlan
-    champion: FittedModel
+    champion: Model
     candidate: Candidate | None
     decoder: RowsDecoder
 
@@ -54,7 +59,7 @@ class Loaded:
 
 
 def load(
-    workspace: Workspace, plan: ServingPlan, known: Mapping[int, FittedModel], *, max_rows: int
+    workspace: Workspace, plan: ServingPlan, known: Mapping[int, Model], *, max_rows: int
 ) -> Loaded:
     """Load and warm the models of ``plan``; those in ``known``, by version, are taken from there.
 
@@ -76,8 +81,8 @@ def load(
 def _candidate(
     workspace: Workspace,
     plan: ServingPlan,
-    champion: FittedModel,
-    known: Mapping[int, FittedModel],
+    champion: Model,
+    known: Mapping[int, Model],
 ) -> Candidate | None:
     number = plan.candidate
     if number is None:
@@ -93,15 +98,14 @@ def _candidate(
     return Candidate(version=number, fitted=fitted)
 
 
-def _model(
-    workspace: Workspace, model: str, number: int, known: Mapping[int, FittedModel]
-) -> FittedModel:
+def _model(workspace: Workspace, model: str, number: int, known: Mapping[int, Model]) -> Model:
     if number in known:
         return known[number]
     with workspace.reading() as tx:
         version = get_version(tx, model, number)
+        compiled = get_compiled(tx, version)
     try:
-        fitted = load_package(workspace, version)
+        fitted = _compiled(workspace, compiled) or load_package(workspace, version)
     except EverfitError:
         raise
     except Exception as error:
@@ -113,7 +117,19 @@ def _model(
     return fitted
 
 
-def _warm(fitted: FittedModel, number: int, now: datetime) -> None:
+def _compiled(workspace: Workspace, found: Compiled | None) -> Model | None:
+    """Return the compiled model, or None where there is none or nothing here to run it with."""
+    if found is None or found.content is None or find_spec("onnxruntime") is None:
+        return None
+    try:
+        # Loaded on first use: whoever compiles nothing need not have it.
+        return compiling.CompiledModel(workspace.blobs.get(found.content), found.signature)
+    except EverfitError as error:
+        log.warning("package %s is asked natively: %s", found.package, error)
+        return None
+
+
+def _warm(fitted: Model, number: int, now: datetime) -> None:
     """Predict one made-up row, so that the first real one need not wait for lazy imports."""
     try:
         score(fitted, number, made_up_row(fitted.signature, now))

@@ -61,10 +61,10 @@ class Reasons:
         _check(rows, bounds.explained_rows, "")
         plan, candidate = loaded.plan, loaded.candidate
         self._of: dict[int, Explainer] = {
-            plan.champion: explainers.of(plan.endpoint, plan.champion, loaded.champion)
+            plan.champion: explainers.of(plan.endpoint, plan.champion)
         }
         if candidate is not None and candidate.fitted is not None:
-            made = explainers.of(plan.endpoint, candidate.version, candidate.fitted)
+            made = explainers.of(plan.endpoint, candidate.version)
             self._of[candidate.version] = made
         if any(one.method is Method.APPROXIMATE for one in self._of.values()):
             most = max(1, bounds.explained_rows // SAMPLED_PART)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from everfit.errors import EverfitError, PredictionFailed
-from everfit.packages import FittedModel
+from everfit.packages import Signature
+
+
+class Model(Protocol):
+    """What is asked for predictions: a fitted model, or the one that it was compiled to."""
+
+    signature: Signature
+
+    def predict_both(
+        self, frame: pl.DataFrame
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | None]:
+        """Return predictions and scores."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +39,7 @@ class Scored:
     latency_ms: float
 
 
-def score(fitted: FittedModel, version: int, frame: pl.DataFrame) -> Scored:
+def score(fitted: Model, version: int, frame: pl.DataFrame) -> Scored:
     """Return what ``fitted`` says to the rows of ``frame``.
 
     Raises
@@ -56,7 +68,7 @@ def score(fitted: FittedModel, version: int, frame: pl.DataFrame) -> Scored:
 
 
 def _chosen(
-    fitted: FittedModel, predictions: npt.NDArray[Any], scores: npt.NDArray[np.float64]
+    fitted: Model, predictions: npt.NDArray[Any], scores: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Return the probability of each predicted class, shape ``(rows,)``."""
     place = {label: i for i, label in enumerate(fitted.signature.classes)}
