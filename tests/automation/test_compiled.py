@@ -63,7 +63,7 @@ def test_a_release_is_compiled_proved_and_served_compiled(folder: Path, pool: St
     rows = pl.DataFrame({"a": [0.1, -2.0], "b": [1.0, 0.5], "sky": ["rain", None]})
     native = load_package(loop.workspace, version).predict(rows)
     with ModelServer(loop.workspace, "small", writer="test", durable=False) as server:
-        assert isinstance(server.loaded.champion, CompiledModel)
+        assert isinstance(server.loaded.champion.model, CompiledModel)
         answers = server.predict(rows)
     np.testing.assert_allclose(answers.predictions, native, rtol=1e-9)
 
@@ -76,7 +76,7 @@ def test_what_is_damaged_or_missing_is_asked_natively(folder: Path, pool: StepPo
     assert found.content is not None
     loop.workspace.blobs.remove(found.content)
     with ModelServer(loop.workspace, "small", writer="test", durable=False) as server:
-        assert isinstance(server.loaded.champion, FittedModel)
+        assert isinstance(server.loaded.champion.model, FittedModel)
 
 
 def test_nothing_is_compiled_where_nobody_wants_it(folder: Path, pool: StepPool) -> None:
@@ -84,4 +84,4 @@ def test_nothing_is_compiled_where_nobody_wants_it(folder: Path, pool: StepPool)
     with loop.workspace.reading() as tx:
         assert get_compiled(tx, get_version(tx, "small", 1)) is None
     with ModelServer(loop.workspace, "small", writer="test", durable=False) as server:
-        assert isinstance(server.loaded.champion, FittedModel)
+        assert isinstance(server.loaded.champion.model, FittedModel)

@@ -27,9 +27,10 @@ from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wan
 from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.openapi import describe_api
 from everfit.serving.pinned import described, pinned
+from everfit.serving.plain import Plain
 from everfit.serving.reasons import Reasons, asked
 from everfit.serving.refusals import in_words_of_path
-from everfit.serving.rows import Plain, encode_rows
+from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
 from everfit.serving.traffic import exposition
 from everfit.web import (

@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from everfit.errors import EverfitError
+from everfit.serving.combine import Scoring
 from everfit.serving.core import ModelServer
 from everfit.serving.load import Loaded
 from everfit.serving.model import Answers, Rows
-from everfit.serving.rows import Plain, RowsDecoder
+from everfit.serving.plain import Plain
+from everfit.serving.score import Question
 from everfit.web import Gathering
 
+# What takes less is asked on the event loop: to hand it to a thread costs a tenth of that, and
+# nobody else is answered so much later.
+BRIEF_SECONDS = 0.001
+# What a row is taken to cost before any was asked.
+FIRST_SECONDS = 0.00002
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
     """One request: its rows, the models whose signature they were decoded by, and its future."""
 
-    rows: Rows | Plain
+    rows: Question
     loaded: Loaded
     future: asyncio.Future[Answers]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """Requests that were asked as one, and what was said to them or why nothing was."""
+
+    lot: Sequence[_Asked]
+    said: Scoring | EverfitError
+
+
 class Batches:
-    """Asks the model once for all rows that wait, on a thread of its own.
+    """Asks the model once for all rows that wait, and logs at once all that was answered.
 
     There is no time to wait for: a request that comes alone is answered alone, and what comes
     while a batch is answered is the next one. A model that takes as long for sixteen rows as for
@@ -40,12 +57,13 @@ class Batches:
     def __init__(self, server: ModelServer) -> None:
         self._server = server
         self._gathering: Gathering[_Asked] = Gathering(self._begin)
+        self._row_seconds = FIRST_SECONDS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"predict-{server.endpoint}")
 
-    async def answer(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
+    async def answer(self, rows: Question, loaded: Loaded) -> Answers:
         """Return the answers for ``rows``, which are in the log then; raises as ``predict``."""
         future: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._gathering.add(_Asked(rows=rows, loaded=loaded, future=future))
+        self._gathering.add(_Asked(rows, loaded, future))
         return await future
 
     def close(self) -> None:
@@ -60,25 +78,70 @@ class Batches:
         batch, rest = waiting[:count], waiting[count:]
         self._gathering.hold()
         self._gathering.put_back(rest)
+        scored = None
+        if self._is_brief(batch):
+            # A fault of ours is met on the thread once more, and told to those who asked.
+            with suppress(Exception):
+                scored = self._scored(batch)
         loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._thread, _answered, self._server, batch)
+        running = loop.run_in_executor(self._thread, self._answered, batch, scored)
         running.add_done_callback(lambda done: self._end(batch, done))
 
-    def _end(self, batch: list[_Asked], done: asyncio.Future[list[Answers | EverfitError]]) -> None:
+    def _is_brief(self, batch: Sequence[_Asked]) -> bool:
+        """Return whether the batch is asked in next to no time, without a frame."""
+        if not batch[0].loaded.needs_no_frame:
+            return False
+        rows = sum(asked.rows.height for asked in batch)
+        plain = all(isinstance(asked.rows, Plain) for asked in batch)
+        return plain and rows * self._row_seconds < BRIEF_SECONDS
+
+    def _scored(self, batch: Sequence[_Asked]) -> list[_Scored]:
+        began = time.perf_counter()
+        scored = _scored(self._server, batch)
+        rows = sum(asked.rows.height for asked in batch)
+        self._row_seconds = (time.perf_counter() - began) / max(1, rows)
+        return scored
+
+    def _answered(
+        self, batch: Sequence[_Asked], scored: list[_Scored] | None
+    ) -> list[tuple[_Scored, Answers | None]]:
+        """Return what is answered to each part of the batch, in the log by then."""
+        scored = scored or self._scored(batch)
+        kept = iter(
+            self._server.keep([one.said for one in scored if isinstance(one.said, Scoring)])
+        )
+        return [(one, next(kept) if isinstance(one.said, Scoring) else None) for one in scored]
+
+    def _end(
+        self, batch: Sequence[_Asked], done: asyncio.Future[list[tuple[_Scored, Answers | None]]]
+    ) -> None:
         self._gathering.go_on()
         failure = done.exception()
         if failure is not None:
-            for asked in batch:
-                if not asked.future.done():
-                    asked.future.set_exception(failure)
+            _fail(batch, failure)
             return
-        for asked, outcome in zip(batch, done.result(), strict=True):
-            if asked.future.done():
-                continue
-            if isinstance(outcome, Answers):
-                asked.future.set_result(outcome)
-            else:
-                asked.future.set_exception(outcome)
+        for one, answers in done.result():
+            if isinstance(one.said, EverfitError):
+                _fail(one.lot, one.said)
+            elif answers is not None:
+                _tell(one.lot, answers)
+
+
+def _tell(lot: Sequence[_Asked], answers: Answers) -> None:
+    """Give each request its part of the answers."""
+    if len(lot) == 1 and not lot[0].future.done():
+        lot[0].future.set_result(answers)
+        return
+    ends = itertools.accumulate(asked.rows.height for asked in lot)
+    for asked, end in zip(lot, ends, strict=True):
+        if not asked.future.done():
+            asked.future.set_result(answers.part(end - asked.rows.height, end))
+
+
+def _fail(lot: Sequence[_Asked], failure: BaseException) -> None:
+    for asked in lot:
+        if not asked.future.done():
+            asked.future.set_exception(failure)
 
 
 def _fitting(waiting: Sequence[_Asked], most: int) -> int:
@@ -97,54 +160,50 @@ def _timed(asked: _Asked) -> bool:
     return asked.rows.times is not None
 
 
-def _answered(server: ModelServer, batch: Sequence[_Asked]) -> list[Answers | EverfitError]:
-    """Return the answers of each request, or the error for it alone."""
-    if len(batch) == 1:
-        return [_alone(server, batch[0])]
-    try:
-        answers = server.predict_together(_merged(batch), batch[0].loaded)
-    except EverfitError:
-        # Whose rows it was shows when each is asked for alone.
-        answers = None
-    if answers is None:
-        return [_alone(server, asked) for asked in batch]
-    ends = list(itertools.accumulate(asked.rows.height for asked in batch))
-    return [
-        answers.part(end - asked.rows.height, end) for asked, end in zip(batch, ends, strict=True)
-    ]
+def _scored(server: ModelServer, batch: Sequence[_Asked]) -> list[_Scored]:
+    """Return what is said to the requests together, or to each where they fail together.
+
+    They are asked for one by one as well where the candidate fails: its error counts against it
+    in the rows that brought it about, and in no others.
+    """
+    together = _said(server, batch)
+    if isinstance(together, Scoring):
+        # A candidate that could not even be loaded fails whatever the rows are.
+        mixed = together.failed is not None and batch[0].loaded.problem is None
+    else:
+        mixed = True
+    if mixed and len(batch) > 1:
+        return [_Scored([asked], _said(server, [asked])) for asked in batch]
+    return [_Scored(batch, together)]
 
 
-def _alone(server: ModelServer, asked: _Asked) -> Answers | EverfitError:
-    rows = _merged([asked])
+def _said(server: ModelServer, lot: Sequence[_Asked]) -> Scoring | EverfitError:
     try:
-        return server.predict(rows.frame, rows.keys, rows.times, loaded=asked.loaded)
+        return server.ask(_merged([asked.rows for asked in lot]), lot[0].loaded)
     except EverfitError as error:
         return error
 
 
-def _merged(batch: Sequence[_Asked]) -> Rows:
-    decoder = batch[0].loaded.decoder
-    parts = [asked.rows for asked in batch]
+def _merged(parts: Sequence[Question]) -> Question:
+    if len(parts) == 1:
+        return parts[0]
     keys: list[str | None] | None = None
     if any(part.keys is not None for part in parts):
         keys = [key for part in parts for key in part.keys or [None] * part.height]
     times = None
     if parts[0].times is not None:
         times = pl.concat([part.times for part in parts if part.times is not None])
-    return Rows(frame=_frame(decoder, parts), keys=keys, times=times)
+    plain = [part for part in parts if isinstance(part, Plain)]
+    if len(plain) == len(parts):
+        values = list(itertools.chain.from_iterable(part.values for part in plain))
+        return Plain(plain[0].fields, values, keys, times)
+    return Rows(frame=_frame(parts), keys=keys, times=times)
 
 
-def _frame(decoder: RowsDecoder, parts: Sequence[Rows | Plain]) -> pl.DataFrame:
-    plain: list[tuple[Any, ...]] = []
+def _frame(parts: Sequence[Question]) -> pl.DataFrame:
+    """Return one frame of the parts; those that are none yet become it in runs."""
     frames: list[pl.DataFrame] = []
-    for part in parts:
-        if isinstance(part, Plain):
-            plain += part.values
-            continue
-        if plain:
-            frames.append(decoder.frame(plain))
-            plain = []
-        frames.append(part.frame)
-    if plain:
-        frames.append(decoder.frame(plain))
-    return frames[0] if len(frames) == 1 else pl.concat(frames)
+    for plain, run in itertools.groupby(parts, lambda part: isinstance(part, Plain)):
+        found = list(run)
+        frames += [_merged(found).frame] if plain else [part.frame for part in found]
+    return pl.concat(frames)

@@ -13,7 +13,7 @@ import polars as pl
 
 from everfit.packages import label_text
 from everfit.serving.model import CANARY, CHAMPION, Answers
-from everfit.serving.score import Scored
+from everfit.serving.score import Question, Scored
 
 Array = npt.NDArray[Any]
 MOMENT = pl.Datetime("us", "UTC")
@@ -26,19 +26,19 @@ class Scoring:
     """One request and what was said to it.
 
     ``candidate`` is the version that is rolling out, ``other`` what it said, ``failed`` why it
-    said nothing. ``canary`` marks the rows that were assigned to it, shape ``(rows,)``.
+    said nothing. ``canary`` marks the rows that were assigned to it, shape ``(rows,)``. ``numeric``
+    says that predictions are numbers; labels are logged as text.
     """
 
     ids: list[str]
-    frame: pl.DataFrame
-    keys: Sequence[str | None] | None
-    times: pl.Series | None
+    rows: Question
     at: datetime
     champion: Scored
     canary: npt.NDArray[np.bool_]
     candidate: int | None = None
     other: Scored | None = None
     failed: str | None = None
+    numeric: bool = True
 
 
 def answers(scoring: Scoring) -> Answers:
@@ -61,14 +61,11 @@ def answers(scoring: Scoring) -> Answers:
     )
 
 
-def log_rows(scoring: Scoring, answered: Answers, *, numeric: bool) -> pl.DataFrame:
-    """Return the rows to log, in the prediction log's format.
-
-    ``numeric`` says that predictions are numbers; labels are logged as text.
-    """
+def log_rows(scoring: Scoring, answered: Answers) -> pl.DataFrame:
+    """Return the rows to log, in the prediction log's format."""
     rows = len(answered.ids)
     first, other, canary = scoring.champion, scoring.other, scoring.canary
-    dtype = pl.Float64() if numeric else pl.String()
+    dtype = pl.Float64() if scoring.numeric else pl.String()
     # Whatever answered a row, the columns `other_` hold the other version's word on it.
     second = None if other is None else _pick(canary, first.predictions, other.predictions)
     second_scores = None
@@ -84,8 +81,8 @@ def log_rows(scoring: Scoring, answered: Answers, *, numeric: bool) -> pl.DataFr
         [
             pl.Series("id", answered.ids, dtype=pl.String),
             at,
-            (at if scoring.times is None else scoring.times.cast(MOMENT)).alias("time"),
-            _column("key", scoring.keys, pl.String(), rows),
+            (at if scoring.rows.times is None else scoring.rows.times.cast(MOMENT)).alias("time"),
+            _column("key", scoring.rows.keys, pl.String(), rows),
             pl.Series("version", answered.versions, dtype=pl.Int64),
             pl.Series("arm", answered.arms, dtype=pl.String),
             _predictions("prediction", answered.predictions, dtype, rows),
@@ -97,7 +94,7 @@ def log_rows(scoring: Scoring, answered: Answers, *, numeric: bool) -> pl.DataFr
             _column("latency_ms", latencies, pl.Float64(), rows),
         ]
     )
-    inputs = scoring.frame.clone()
+    inputs = scoring.rows.frame.clone()
     inputs.columns = [f"in.{name}" for name in inputs.columns]
     return logged.hstack(inputs)
 

@@ -23,7 +23,7 @@ from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load
 from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.numbering import PredictionIds
-from everfit.serving.score import Model, Scored, score
+from everfit.serving.score import Model, Question, Scored, score
 from everfit.serving.split import canary_keys
 from everfit.serving.traffic import Traffic
 
@@ -128,10 +128,10 @@ class ModelServer:
         """Return the models in memory by version: those that stay are not loaded again."""
         if self._loaded is None:
             return {}
-        known = {self._loaded.plan.champion: self._loaded.champion}
+        known = {self._loaded.plan.champion: self._loaded.champion.model}
         candidate = self._loaded.candidate
-        if candidate is not None and candidate.fitted is not None:
-            known[candidate.version] = candidate.fitted
+        if candidate is not None and candidate.loaded is not None:
+            known[candidate.version] = candidate.loaded.model
         return known
 
     def predict(
@@ -160,52 +160,37 @@ class ModelServer:
             If the champion cannot score the rows.
         """
         loaded = loaded or self.loaded
-        scoring = self._scored(frame, keys, times, now or self.workspace.clock.now(), loaded)
-        return self._kept(scoring, loaded)
+        scoring = self.ask(Rows(frame=frame, keys=keys, times=times), loaded, now)
+        return self.keep([scoring])[0]
 
-    def predict_together(self, rows: Rows, loaded: Loaded) -> Answers | None:
-        """Answer the rows of several requests, or return None where each must be asked for alone.
+    def ask(self, rows: Question, loaded: Loaded, now: datetime | None = None) -> Scoring:
+        """Return what the models of a plan say to every row: no answer yet, it is in no log.
 
-        That is where the candidate fails: its error counts against it in the rows that brought it
-        about, and in no others. Raises as ``predict`` does, for whatever rows it was.
+        Raises PredictionFailed if the champion cannot score the rows.
         """
-        scoring = self._scored(
-            rows.frame, rows.keys, rows.times, self.workspace.clock.now(), loaded
-        )
-        if scoring.failed is not None and loaded.problem is None:
-            return None
-        return self._kept(scoring, loaded)
-
-    def _scored(
-        self,
-        frame: pl.DataFrame,
-        keys: Sequence[str | None] | None,
-        times: pl.Series | None,
-        now: datetime,
-        loaded: Loaded,
-    ) -> Scoring:
-        ids = self._ids.take(frame.height, now)
-        champion = score(loaded.champion, loaded.plan.champion, frame)
+        now = now or self.workspace.clock.now()
+        champion = score(loaded.champion, rows)
         candidate, other, failed = loaded.candidate, None, None
         if candidate is not None:
-            other, failed = _second_opinion(candidate, frame)
+            other, failed = _second_opinion(candidate, rows)
+        ids = self._ids.take(rows.height, now)
         return Scoring(
             ids=ids,
-            frame=frame,
-            keys=keys,
-            times=times,
+            rows=rows,
             at=now,
             champion=champion,
-            canary=_canary(loaded, keys, ids),
+            canary=_canary(loaded, rows.keys, ids),
             candidate=candidate.version if candidate else None,
             other=other,
             failed=failed,
+            numeric=not loaded.labels,
         )
 
-    def _kept(self, scoring: Scoring, loaded: Loaded) -> Answers:
-        """Return the answers, which are in the log then."""
-        answered = answers(scoring)
-        self._log.append(log_rows(scoring, answered, numeric=not loaded.labels))
+    def keep(self, scorings: Sequence[Scoring]) -> list[Answers]:
+        """Return the answers, which are in the log then: all of them, or none of any."""
+        answered = [answers(scoring) for scoring in scorings]
+        for scoring, said in zip(scorings, answered, strict=True):
+            self._log.append(log_rows(scoring, said))
         return answered
 
 
@@ -231,11 +216,11 @@ def _canary(
     return canary_keys(sticky, plan.share, f"{plan.endpoint}/{plan.candidate}")
 
 
-def _second_opinion(candidate: Candidate, frame: pl.DataFrame) -> tuple[Scored | None, str | None]:
+def _second_opinion(candidate: Candidate, rows: Question) -> tuple[Scored | None, str | None]:
     """Return what the candidate says, or the error for which it says nothing."""
-    if candidate.fitted is None:
+    if candidate.loaded is None:
         return None, candidate.unusable
     try:
-        return score(candidate.fitted, candidate.version, frame), None
+        return score(candidate.loaded, rows), None
     except EverfitError as error:
         return None, error.message

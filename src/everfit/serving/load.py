@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
@@ -18,8 +19,10 @@ from everfit.kernel import Workspace
 from everfit.packages import Field, Kind, Signature
 from everfit.registry import Compiled, get_compiled, get_version, load_package
 from everfit.serving.columns import DTYPES
+from everfit.serving.model import Rows
+from everfit.serving.plain import Plain
 from everfit.serving.rows import RowsDecoder
-from everfit.serving.score import Model, score
+from everfit.serving.score import Model, Version, score
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ class Candidate:
     """The version that is rolling out; ``unusable`` says why it cannot even be asked."""
 
     version: int
-    fitted: Model | None
+    loaded: Version | None
     unusable: str | None = None
 
 
@@ -38,14 +41,20 @@ class Loaded:
     """A plan with its models. A request uses one of these from beginning to end."""
 
     plan: ServingPlan
-    champion: Model
+    champion: Version
     candidate: Candidate | None
     decoder: RowsDecoder
 
     @property
     def signature(self) -> Signature:
         """Return the signature that requests must fit: the champion's."""
-        return self.champion.signature
+        return self.champion.model.signature
+
+    @property
+    def needs_no_frame(self) -> bool:
+        """Return whether every version that is asked takes the values of requests as they are."""
+        other = self.candidate.loaded if self.candidate else None
+        return all(one is None or one.by_arrays is not None for one in (self.champion, other))
 
     @property
     def labels(self) -> bool:
@@ -69,43 +78,43 @@ def load(
         If the champion cannot be loaded. A candidate that cannot be is reported in the result,
         and by the prediction log on every row, so that the rollout sees it and takes it back.
     """
-    champion = _model(workspace, plan.endpoint, plan.champion, known)
+    model = _model(workspace, plan.endpoint, plan.champion, known)
     return Loaded(
         plan=plan,
-        champion=champion,
-        candidate=_candidate(workspace, plan, champion, known),
-        decoder=RowsDecoder(champion.signature, max_rows=max_rows),
+        champion=Version.of(plan.champion, model, model.signature),
+        candidate=_candidate(workspace, plan, model.signature, known),
+        decoder=RowsDecoder(model.signature, max_rows=max_rows),
     )
 
 
 def _candidate(
     workspace: Workspace,
     plan: ServingPlan,
-    champion: Model,
+    requests: Signature,
     known: Mapping[int, Model],
 ) -> Candidate | None:
     number = plan.candidate
     if number is None:
         return None
     try:
-        fitted = _model(workspace, plan.endpoint, number, known)
+        model = _model(workspace, plan.endpoint, number, known)
     except EverfitError as error:
-        return Candidate(version=number, fitted=None, unusable=f"version {number}: {error.message}")
-    unknown = sorted(set(fitted.signature.names) - set(champion.signature.names))
+        return Candidate(version=number, loaded=None, unusable=f"version {number}: {error.message}")
+    unknown = sorted(set(model.signature.names) - set(requests.names))
     if unknown:
         why = f"version {number} needs inputs that requests do not have: {', '.join(unknown)}"
-        return Candidate(version=number, fitted=None, unusable=why)
-    return Candidate(version=number, fitted=fitted)
+        return Candidate(version=number, loaded=None, unusable=why)
+    return Candidate(version=number, loaded=Version.of(number, model, requests))
 
 
-def _model(workspace: Workspace, model: str, number: int, known: Mapping[int, Model]) -> Model:
+def _model(workspace: Workspace, name: str, number: int, known: Mapping[int, Model]) -> Model:
     if number in known:
         return known[number]
     with workspace.reading() as tx:
-        version = get_version(tx, model, number)
+        version = get_version(tx, name, number)
         compiled = get_compiled(tx, version)
     try:
-        fitted = _compiled(workspace, compiled) or load_package(workspace, version)
+        model: Model = _compiled(workspace, compiled) or load_package(workspace, version)
     except EverfitError:
         raise
     except Exception as error:
@@ -113,8 +122,8 @@ def _model(workspace: Workspace, model: str, number: int, known: Mapping[int, Mo
             f"loading {version.subject} raised {type(error).__name__}: {error}",
             hint="Roll back with `everfit rollback`, then train the model again.",
         ) from error
-    _warm(fitted, number, workspace.clock.now())
-    return fitted
+    _warm(Version.of(number, model, model.signature), workspace.clock.now())
+    return model
 
 
 def _compiled(workspace: Workspace, found: Compiled | None) -> Model | None:
@@ -129,13 +138,14 @@ def _compiled(workspace: Workspace, found: Compiled | None) -> Model | None:
         return None
 
 
-def _warm(fitted: Model, number: int, now: datetime) -> None:
+def _warm(version: Version, now: datetime) -> None:
     """Predict one made-up row, so that the first real one need not wait for lazy imports."""
-    try:
-        score(fitted, number, made_up_row(fitted.signature, now))
-    except EverfitError:
+    row = made_up_row(version.model.signature, now)
+    plain = Plain(version.model.signature.inputs, row.rows())
+    for rows in (Rows(frame=row), plain) if version.by_arrays else (Rows(frame=row),):
         # A made-up row proves nothing about a model: only rows that somebody sends do.
-        return
+        with suppress(EverfitError):
+            score(version, rows)
 
 
 def made_up_row(signature: Signature, now: datetime) -> pl.DataFrame:

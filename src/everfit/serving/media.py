@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from everfit.errors import MediaUnknown
 
@@ -44,13 +45,23 @@ def body_media(headers: Iterable[tuple[bytes, bytes]]) -> Media:
     >>> body_media([(b"content-type", b"Text/CSV; charset=UTF-8")]).parameters
     {'charset': 'UTF-8'}
     """
-    given = {name: value.decode("latin-1") for name, value in headers}
-    encoding = given.get(b"content-encoding", "identity").strip().lower()
+    kind, encoding = JSON.encode(), b"identity"
+    for name, value in headers:
+        if name == b"content-type":
+            kind = value
+        elif name == b"content-encoding":
+            encoding = value
+    return _media(kind.decode("latin-1"), encoding.decode("latin-1"))
+
+
+@lru_cache(maxsize=256)
+def _media(text: str, encoding: str) -> Media:
+    """Return what the two headers say; a caller sends the same ones again and again."""
+    encoding = encoding.strip().lower()
     if encoding not in ("identity", ""):
         raise MediaUnknown(
             f"the body is encoded with {encoding[:100]!r}", hint="Send it as it is, without it."
         )
-    text = given.get(b"content-type", JSON)
     name, *rest = (part.strip() for part in text.split(";"))
     name = name.lower() or JSON
     pairs = [part.partition("=") for part in rest if part]
@@ -60,6 +71,8 @@ def body_media(headers: Iterable[tuple[bytes, bytes]]) -> Media:
 
 def is_wanted(media: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Return whether the caller asks for an answer of that very type."""
-    accepted = b",".join(value for name, value in headers if name == b"accept").decode("latin-1")
-    asked = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
-    return media in asked
+    values = [value for name, value in headers if name == b"accept"]
+    if not values:
+        return False
+    accepted = b",".join(values).decode("latin-1")
+    return media in [part.split(";")[0].strip().lower() for part in accepted.split(",")]

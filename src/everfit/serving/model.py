@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ class Rows:
     """
 
     frame: pl.DataFrame
-    keys: list[str | None] | None = None
+    keys: Sequence[str | None] | None = None
     times: pl.Series | None = None
     outputs: tuple[str, ...] = ()
     binary: frozenset[str] = frozenset()

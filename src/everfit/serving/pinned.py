@@ -19,8 +19,8 @@ def described(loaded: Loaded, version: str | None) -> tuple[list[int], Signature
     """
     plan, candidate = loaded.plan, loaded.candidate
     there = {plan.champion: loaded.signature}
-    if candidate is not None and candidate.fitted is not None:
-        there[candidate.version] = candidate.fitted.signature
+    if candidate is not None and candidate.loaded is not None:
+        there[candidate.version] = candidate.loaded.model.signature
     if version is None:
         return list(there), loaded.signature
     for number, signature in there.items():

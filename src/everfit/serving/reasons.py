@@ -34,6 +34,8 @@ def asked(query: bytes) -> int:
     >>> asked(b""), asked(b"explain=true"), asked(b"explain=3"), asked(b"explain=false")
     (0, 5, 3, 0)
     """
+    if not query:
+        return 0
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["false"])[-1]
     word = given.lower()
     if word in WORDS:
@@ -63,7 +65,7 @@ class Reasons:
         self._of: dict[int, Explainer] = {
             plan.champion: explainers.of(plan.endpoint, plan.champion)
         }
-        if candidate is not None and candidate.fitted is not None:
+        if candidate is not None and candidate.loaded is not None:
             made = explainers.of(plan.endpoint, candidate.version)
             self._of[candidate.version] = made
         if any(one.method is Method.APPROXIMATE for one in self._of.values()):

@@ -6,7 +6,6 @@ One row alone, or a bare list of rows, is taken as well. Decoding is by the mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -23,29 +22,14 @@ from everfit.serving.columns import (
     keys_and_times,
 )
 from everfit.serving.model import Answers, Rows
+from everfit.serving.plain import Plain
 
-# Up to this many rows Polars builds a frame faster from rows than from columns.
-FEW_ROWS = 100
 TYPES: dict[Kind, Any] = {
     Kind.NUMBER: float,
     Kind.INTEGER: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
     Kind.TEXT: str,
     Kind.BOOLEAN: bool,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plain:
-    """Rows as the decoder gave them, in the order of the inputs; not yet made into a frame."""
-
-    values: list[tuple[Any, ...]]
-    keys: list[str | None] | None = None
-    times: pl.Series | None = None
-
-    @property
-    def height(self) -> int:
-        """Return the number of rows."""
-        return len(self.values)
 
 
 class RowsDecoder:
@@ -72,7 +56,7 @@ class RowsDecoder:
         rows = self.read(body)
         if isinstance(rows, Rows):
             return rows
-        return Rows(frame=self.frame(rows.values), keys=rows.keys, times=rows.times)
+        return Rows(frame=rows.frame, keys=rows.keys, times=rows.times)
 
     def read(self, body: bytes) -> Rows | Plain:
         """Return the rows of a request, not made into a frame where they need no closer look.
@@ -92,18 +76,11 @@ class RowsDecoder:
         check_count(len(request.rows), self._max_rows)
         values = [msgspec.structs.astuple(row) for row in request.rows]
         if request.keys is None and request.times is None:
-            return Plain(values=values)
+            return Plain(self._fields, values)
         problems = Problems()
         keys, times = keys_and_times(request.keys, request.times, len(values), problems)
         problems.raise_any()
-        return Plain(values=values, keys=keys, times=times)
-
-    def frame(self, values: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
-        """Return rows as ``read`` gave them as a frame of the signature's columns and types."""
-        if len(values) <= FEW_ROWS:
-            return pl.DataFrame(values, schema=self._schema, orient="row")
-        columns = zip(self._schema, zip(*values, strict=True), strict=True)
-        return pl.DataFrame(dict(columns), schema=self._schema)
+        return Plain(self._fields, values, keys, times)
 
     def _from_json(self, given: Any) -> Rows:
         problems = Problems()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +14,7 @@ from everfit.web.asgi import Reply, plain_error
 
 H = TypeVar("H")
 REST = "...}"
+REMEMBERED, REMEMBERED_BYTES = 1_024, 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Routes(Generic[H]):
 
     def __init__(self, table: Mapping[str, Mapping[str, H]]) -> None:
         self.paths = tuple(table)
+        self._remembered = lru_cache(REMEMBERED)(self._found)
         self._plain: dict[tuple[str, ...], Mapping[str, H]] = {}
         self._named: dict[int, list[_Template[H]]] = defaultdict(list)
         self._open: list[_Template[H]] = []
@@ -82,6 +85,11 @@ class Routes(Generic[H]):
 
     def find(self, method: str, raw_path: bytes) -> Found[H] | Missing:
         """Return the handler for the path as it was sent; HEAD finds that of GET."""
+        # Callers ask for the same few paths again and again.
+        find = self._remembered if len(raw_path) <= REMEMBERED_BYTES else self._found
+        return find(method, raw_path)
+
+    def _found(self, method: str, raw_path: bytes) -> Found[H] | Missing:
         wanted = "GET" if method == "HEAD" else method
         allowed: dict[str, None] = {}
         for handlers, names in self._fitting(raw_path):
