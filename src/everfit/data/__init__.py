@@ -1,5 +1,6 @@
 """Data: sources, schemas, preparation, quality, segregation, leaks, dataset versions."""
 
+from everfit.data.cells import Cells, Constant
 from everfit.data.clean import NULL_TEXTS, clean
 from everfit.data.collect import collect
 from everfit.data.encode import decode_frame, encode_frame
@@ -27,12 +28,15 @@ from everfit.data.prepare import prepare
 from everfit.data.profile import profile
 from everfit.data.segregate import check_split, segregate
 from everfit.data.service import get_version, load_version, store_version
+from everfit.data.table_stream import TableStream
 
 __all__ = [
     "NULL_TEXTS",
+    "Cells",
     "CheckResult",
     "Column",
     "ColumnProfile",
+    "Constant",
     "DatasetVersion",
     "Expectation",
     "How",
@@ -43,6 +47,7 @@ __all__ = [
     "Segregation",
     "Source",
     "Split",
+    "TableStream",
     "Task",
     "check",
     "check_split",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 import polars as pl
 
-from everfit.data import encode_frame
+from everfit.data import TableStream, encode_frame
 from everfit.errors import Conflict, Invalid, Overloaded, Problem, RowsInvalid
 from everfit.kernel import Journal, Position, Workspace, as_utc, frames
 from everfit.monitoring.model import EARLIEST, LATEST, LabelReceipt
@@ -58,6 +58,15 @@ class EndpointLog:
         """Write the rows; they are on disk on return, unless the log was opened not durable."""
         if frame.height:
             self._journal.append(encode_frame(frame))
+
+    def append_message(self, stream: TableStream, message: bytes) -> None:
+        """Write one message of a stream, as ``append`` writes rows."""
+        self.append_messages(stream, (message,))
+
+    def append_messages(self, stream: TableStream, messages: Sequence[bytes]) -> None:
+        """Write several messages of a stream at once: all of them are kept, or none."""
+        if messages:
+            self._journal.append(b"".join((stream.preamble, *messages)))
 
     def close(self) -> None:
         """Let go of the writer's name."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from everfit.kernel.flatbuffer import malformed
 from everfit.packages import Signature, label_text
 from everfit.serving.arrow_columns import READ, TEXTS, Reader, Texts
 from everfit.serving.arrow_stream import Batch, Column, read_stream
 from everfit.serving.columns import Problems, check_count, keys_and_times
-from everfit.serving.flatbuffer import malformed
 from everfit.serving.model import Answers, Rows
 from everfit.serving.typed import typed
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from everfit.errors import TooLarge
+from everfit.kernel.flatbuffer import malformed
 from everfit.serving.arrow_stream import (
     BOOL,
     DATE,
@@ -25,7 +26,6 @@ from everfit.serving.arrow_stream import (
     Column,
 )
 from everfit.serving.columns import Problems
-from everfit.serving.flatbuffer import malformed
 
 Array = npt.NDArray[Any]
 TEXTS = (UTF8, LARGE_UTF8, VIEW)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from everfit.serving.flatbuffer import FlatTable, malformed
+from everfit.kernel.flatbuffer import FlatTable, malformed
 
 T = TypeVar("T")
 # Each costs some work, however little it holds.
