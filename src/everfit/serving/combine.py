@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,14 +10,33 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from everfit.packages import label_text
+from everfit.data import Cells, Constant, TableStream
+from everfit.packages import Signature, label_text
+from everfit.serving.columns import DTYPES
 from everfit.serving.model import CANARY, CHAMPION, Answers
+from everfit.serving.plain import Plain
 from everfit.serving.score import Question, Scored
 
 Array = npt.NDArray[Any]
 MOMENT = pl.Datetime("us", "UTC")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+# The columns beside the inputs; predictions are numbers in a regression and else texts.
+LOGGED: dict[str, pl.DataType] = {
+    "id": pl.String(),
+    "at": MOMENT,
+    "time": MOMENT,
+    "key": pl.String(),
+    "version": pl.Int64(),
+    "arm": pl.String(),
+    "prediction": pl.String(),
+    "score": pl.Float64(),
+    "other_version": pl.Int64(),
+    "other_prediction": pl.String(),
+    "other_score": pl.Float64(),
+    "error": pl.String(),
+    "latency_ms": pl.Float64(),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,19 +44,19 @@ class Scoring:
     """One request and what was said to it.
 
     ``candidate`` is the version that is rolling out, ``other`` what it said, ``failed`` why it
-    said nothing. ``canary`` marks the rows that were assigned to it, shape ``(rows,)``. ``numeric``
-    says that predictions are numbers; labels are logged as text.
+    said nothing. ``canary`` marks the rows that were assigned to it, shape ``(rows,)``.
+    ``stream`` is that of the log.
     """
 
     ids: list[str]
     rows: Question
+    stream: TableStream
     at: datetime
     champion: Scored
     canary: npt.NDArray[np.bool_]
     candidate: int | None = None
     other: Scored | None = None
     failed: str | None = None
-    numeric: bool = True
 
 
 def answers(scoring: Scoring) -> Answers:
@@ -61,42 +79,77 @@ def answers(scoring: Scoring) -> Answers:
     )
 
 
-def log_rows(scoring: Scoring, answered: Answers) -> pl.DataFrame:
-    """Return the rows to log, in the prediction log's format."""
-    rows = len(answered.ids)
+def log_schema(signature: Signature) -> dict[str, pl.DataType]:
+    """Return the columns of the prediction log of a model, its inputs last."""
+    said = pl.Float64() if signature.task == "regression" else pl.String()
+    inputs = {f"in.{field.name}": DTYPES[field.kind] for field in signature.inputs}
+    return LOGGED | {"prediction": said, "other_prediction": said} | inputs
+
+
+def log_message(scoring: Scoring, answered: Answers) -> bytes:
+    """Return the rows to log as a message of the log's stream."""
+    rows, stream = scoring.rows, scoring.stream
+    cells = _cells(scoring, answered)
+    if isinstance(rows, Plain):
+        return stream.of_columns([*cells, *rows.cells], rows.height)
+    logged = [
+        _series(name, one, stream.schema[name], rows.height)
+        for name, one in zip(LOGGED, cells, strict=True)
+    ]
+    inputs = [rows.frame[name].alias(f"in.{name}") for name in rows.frame.columns]
+    return stream.of_frame(pl.DataFrame([*logged, *inputs]))
+
+
+def _cells(scoring: Scoring, answered: Answers) -> list[Cells]:
+    """Return the columns of ``LOGGED``."""
     first, other, canary = scoring.champion, scoring.other, scoring.canary
-    dtype = pl.Float64() if scoring.numeric else pl.String()
     # Whatever answered a row, the columns `other_` hold the other version's word on it.
-    second = None if other is None else _pick(canary, first.predictions, other.predictions)
-    second_scores = None
-    if other is not None and other.scores is not None and first.scores is not None:
-        second_scores = _pick(canary, first.scores, other.scores)
-    other_versions: Any = scoring.candidate
-    latencies: Any = first.latency_ms
+    second: Cells = Constant(None)
+    second_scores: Cells = Constant(None)
+    other_versions: Cells = Constant(scoring.candidate)
+    latencies: Cells = Constant(first.latency_ms)
     if other is not None:
+        second = _pick(canary, first.predictions, other.predictions)
         other_versions = np.where(canary, first.version, other.version)
         latencies = np.where(canary, other.latency_ms, first.latency_ms)
-    at = _moment("at", scoring.at, rows)
-    logged = pl.DataFrame(
-        [
-            pl.Series("id", answered.ids, dtype=pl.String),
-            at,
-            (at if scoring.rows.times is None else scoring.rows.times.cast(MOMENT)).alias("time"),
-            _column("key", scoring.rows.keys, pl.String(), rows),
-            pl.Series("version", answered.versions, dtype=pl.Int64),
-            pl.Series("arm", answered.arms, dtype=pl.String),
-            _predictions("prediction", answered.predictions, dtype, rows),
-            _column("score", answered.scores, pl.Float64(), rows),
-            _column("other_version", other_versions, pl.Int64(), rows),
-            _predictions("other_prediction", second, dtype, rows),
-            _column("other_score", second_scores, pl.Float64(), rows),
-            _column("error", scoring.failed, pl.String(), rows),
-            _column("latency_ms", latencies, pl.Float64(), rows),
-        ]
-    )
-    inputs = scoring.rows.frame.clone()
-    inputs.columns = [f"in.{name}" for name in inputs.columns]
-    return logged.hstack(inputs)
+        if other.scores is not None and first.scores is not None:
+            second_scores = _pick(canary, first.scores, other.scores)
+    at, times = Constant((scoring.at - EPOCH) // MICROSECOND), scoring.rows.times
+    keys = scoring.rows.keys
+    as_logged = _numbers if scoring.stream.schema["prediction"] == pl.Float64() else _labels
+    return [
+        answered.ids,
+        at,
+        at if times is None else times.cast(MOMENT).to_physical().to_list(),
+        Constant(None) if keys is None else keys,
+        answered.versions,
+        answered.arms,
+        as_logged(answered.predictions),
+        Constant(None) if answered.scores is None else answered.scores,
+        other_versions,
+        as_logged(second),
+        second_scores,
+        Constant(scoring.failed),
+        latencies,
+    ]
+
+
+def _numbers(values: Cells) -> Cells:
+    return values if isinstance(values, Constant) else np.asarray(values, dtype=np.float64)
+
+
+def _labels(values: Cells) -> Cells:
+    if isinstance(values, Constant):
+        return values
+    labels = values.tolist() if isinstance(values, np.ndarray) else values
+    return [label_text(label) for label in labels]
+
+
+def _series(name: str, cells: Cells, dtype: pl.DataType, rows: int) -> pl.Series:
+    stored = pl.Int64() if dtype == MOMENT else dtype
+    if isinstance(cells, Constant):
+        return pl.Series(name, [cells.value], dtype=stored).cast(dtype).new_from_index(0, rows)
+    return pl.Series(name, cells, dtype=stored).cast(dtype)
 
 
 def _pick(mask: npt.NDArray[np.bool_], yes: Array, no: Array) -> Array:
@@ -104,23 +157,3 @@ def _pick(mask: npt.NDArray[np.bool_], yes: Array, no: Array) -> Array:
         # NumPy would turn a label 1 into "1" beside a label "a".
         yes, no = yes.astype(object), no.astype(object)
     return np.where(mask, yes, no)
-
-
-def _moment(name: str, at: datetime, rows: int) -> pl.Series:
-    # Ten times faster than to let Polars convert a datetime.
-    since = pl.Series(name, [(at - EPOCH) // MICROSECOND], dtype=pl.Int64)
-    return since.cast(MOMENT).new_from_index(0, rows)
-
-
-def _column(name: str, values: Any, dtype: pl.DataType, rows: int) -> pl.Series:
-    """Return a column of ``values``, or of one value for every row."""
-    if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str):
-        return pl.Series(name, values, dtype=dtype)
-    return pl.Series(name, [values], dtype=dtype).new_from_index(0, rows)
-
-
-def _predictions(name: str, values: Any, dtype: pl.DataType, rows: int) -> pl.Series:
-    if values is None or dtype == pl.Float64():
-        return _column(name, values, dtype, rows)
-    labels = values.tolist() if isinstance(values, np.ndarray) else values
-    return pl.Series(name, [label_text(label) for label in labels], dtype=dtype)

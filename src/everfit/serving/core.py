@@ -18,7 +18,7 @@ from everfit.errors import EverfitError, NoRelease, NotFound
 from everfit.kernel import Workspace
 from everfit.monitoring import LabelLog, prediction_log
 from everfit.packages import Signature
-from everfit.serving.combine import Scoring, answers, log_rows
+from everfit.serving.combine import Scoring, answers, log_message
 from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load
 from everfit.serving.model import Answers, Bounds, Rows
@@ -177,20 +177,28 @@ class ModelServer:
         return Scoring(
             ids=ids,
             rows=rows,
+            stream=loaded.stream,
             at=now,
             champion=champion,
             canary=_canary(loaded, rows.keys, ids),
             candidate=candidate.version if candidate else None,
             other=other,
             failed=failed,
-            numeric=not loaded.labels,
         )
 
     def keep(self, scorings: Sequence[Scoring]) -> list[Answers]:
-        """Return the answers, which are in the log then: all of them, or none of any."""
+        """Return the answers, which are in the log then: all of them, or none of any.
+
+        They are of one plan.
+        """
         answered = [answers(scoring) for scoring in scorings]
-        for scoring, said in zip(scorings, answered, strict=True):
-            self._log.append(log_rows(scoring, said))
+        logged = [
+            log_message(scoring, said)
+            for scoring, said in zip(scorings, answered, strict=True)
+            if said.ids
+        ]
+        if logged:
+            self._log.append_messages(scorings[0].stream, logged)
         return answered
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import polars as pl
 
 from everfit import compiling
+from everfit.data import TableStream
 from everfit.deployment import ServingPlan
 from everfit.errors import EverfitError, Unavailable
 from everfit.kernel import Workspace
 from everfit.packages import Field, Kind, Signature
 from everfit.registry import Compiled, get_compiled, get_version, load_package
 from everfit.serving.columns import DTYPES
+from everfit.serving.combine import log_schema
 from everfit.serving.model import Rows
 from everfit.serving.plain import Plain
 from everfit.serving.rows import RowsDecoder
@@ -44,6 +46,7 @@ class Loaded:
     champion: Version
     candidate: Candidate | None
     decoder: RowsDecoder
+    stream: TableStream
 
     @property
     def signature(self) -> Signature:
@@ -55,11 +58,6 @@ class Loaded:
         """Return whether every version that is asked takes the values of requests as they are."""
         other = self.candidate.loaded if self.candidate else None
         return all(one is None or one.by_arrays is not None for one in (self.champion, other))
-
-    @property
-    def labels(self) -> bool:
-        """Return whether predictions are labels of classes or clusters, not quantities."""
-        return self.signature.task != "regression"
 
     @property
     def problem(self) -> str | None:
@@ -84,6 +82,7 @@ def load(
         champion=Version.of(plan.champion, model, model.signature),
         candidate=_candidate(workspace, plan, model.signature, known),
         decoder=RowsDecoder(model.signature, max_rows=max_rows),
+        stream=TableStream(log_schema(model.signature)),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from everfit.data import Cells
 from everfit.packages import Field, Kind
 from everfit.serving.columns import DTYPES
 
@@ -52,6 +53,16 @@ class Plain:
             field.name: np.array(values, dtype=object if field.kind is Kind.TEXT else np.float64)
             for field, values in zip(self.fields, self.columns, strict=True)
         }
+
+    @property
+    def cells(self) -> list[Cells]:
+        """Return the values of each input, as they are logged."""
+        if "arrays" not in self.__dict__:
+            return list(self.columns)
+        # What is made already need not be looked through for gaps again.
+        made = (self.arrays[field.name] for field in self.fields)
+        pairs = zip(self.fields, self.columns, made, strict=True)
+        return [array if field.kind is Kind.NUMBER else values for field, values, array in pairs]
 
     @cached_property
     def frame(self) -> pl.DataFrame:
