@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class Reader:
         if column.kind in (DATE, TIMESTAMP):
             return self._times(column, values.astype(np.int64), there)
         values = values.astype(np.float32) if column.dtype == "<f2" else values
-        return pl.Series(values).set(pl.Series(~there), None)
+        return _with_gaps(pl.Series(values), there)
 
     def _times(self, column: Column, values: Array, there: Array) -> pl.Series:
         per = column.per_second
@@ -103,7 +104,7 @@ class Reader:
         unit = {1_000: "ms", 1_000_000: "us", 1_000_000_000: "ns"}[round(per)]
         zone = "UTC" if column.zoned else None
         times = pl.Series(values).cast(pl.Datetime(unit, zone))  # type: ignore[arg-type]
-        return times.set(pl.Series(~there), None)
+        return _with_gaps(times, there)
 
     def _coded(self, column: Column, there: Array) -> list[str | None]:
         known = self._dictionaries.get(column.dictionary or 0)
@@ -121,7 +122,22 @@ class Reader:
         ]
 
     def _texts(self, column: Column, there: Array) -> Texts:
-        pieces = self._views(there) if column.kind == VIEW else self._pieces(column, there)
+        if column.kind == VIEW:
+            return self._decoded(column, there, self._views(there))
+        offsets, content = self._held(column, len(there))
+        whole = bytes(content[offsets[0] : offsets[-1]])
+        places = offsets.tolist()
+        if not whole.isascii():
+            pairs = zip(pairwise(places), there.tolist(), strict=True)
+            pieces = (content[start:end] if given else None for (start, end), given in pairs)
+            return self._decoded(column, there, pieces)
+        text, first = whole.decode("ascii"), places[0]
+        values: list[str | None] = [text[a - first : b - first] for a, b in pairwise(places)]
+        for row in np.flatnonzero(~there).tolist():
+            values[row] = None
+        return Texts(values=values, sizes=np.where(there, np.diff(offsets), 0))
+
+    def _decoded(self, column: Column, there: Array, pieces: Iterator[memoryview | None]) -> Texts:
         values: list[str | None] = []
         sizes = np.zeros(len(there), dtype=np.int64)
         for row, piece in enumerate(pieces):
@@ -134,14 +150,13 @@ class Reader:
                 values.append("")
         return Texts(values=values, sizes=sizes)
 
-    def _pieces(self, column: Column, there: Array) -> Iterator[memoryview | None]:
-        offsets = self._numbers("<i8" if column.kind == LARGE_UTF8 else "<i4", len(there) + 1)
+    def _held(self, column: Column, rows: int) -> tuple[Array, memoryview]:
+        """Return where the texts of a column begin and end, and what they lie in."""
+        offsets = self._numbers("<i8" if column.kind == LARGE_UTF8 else "<i4", rows + 1)
         content = self._next()
         if offsets[0] < 0 or (np.diff(offsets) < 0).any() or offsets[-1] > len(content):
             raise malformed(f"the texts of {column.name!r} leave their buffer")
-        places = offsets.tolist()
-        for row, given in enumerate(there.tolist()):
-            yield content[places[row] : places[row + 1]] if given else None
+        return offsets, content
 
     def _views(self, there: Array) -> Iterator[memoryview | None]:
         rows = len(there)
@@ -198,6 +213,10 @@ class Reader:
         if buffer is None:
             raise malformed("a batch has fewer buffers than its columns need")
         return buffer
+
+
+def _with_gaps(values: pl.Series, there: Array) -> pl.Series:
+    return values if there.all() else values.set(pl.Series(~there), None)
 
 
 def _bound(size: int) -> None:

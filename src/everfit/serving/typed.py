@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,6 +22,8 @@ def typed(
     missing value. What does not fit is noted in ``problems`` at ``place(row)``, a type that can
     never fit at ``path``, and is null in the result.
     """
+    if _fits(field, series):
+        return series.alias(field.name)
     given = series.fill_nan(None) if series.dtype.is_float() else series
     empty = given.dtype == pl.Null
     made = given.cast(DTYPES[field.kind]) if empty else _CONVERT[field.kind](given)
@@ -31,6 +34,14 @@ def typed(
     for row in bad.arg_true():
         problems.add(place(row), describe(series[row]), remedy(field))
     return made.alias(field.name)
+
+
+def _fits(field: Field, series: pl.Series) -> bool:
+    """Return whether every value is as it must be, in a tenth of the time that looking takes."""
+    if series.dtype != DTYPES[field.kind] or (series.null_count() and not field.nullable):
+        return False
+    # A sum is finite only if every number is.
+    return not series.dtype.is_float() or math.isfinite(series.sum())
 
 
 def _number(series: pl.Series) -> pl.Series | None:
