@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from everfit.data import Cells, Constant, TableStream
 from everfit.errors import Invalid
-from everfit.kernel.messages import is_whole
+from everfit.kernel.messages import checksum, is_whole
 
 TIME = pl.Datetime("us", "UTC")
 NUMBERS = st.floats(allow_nan=False, width=64)
@@ -73,11 +73,11 @@ def test_columns_and_frames_are_read_as_the_same_table(
     frame, columns = table
     stream = TableStream(frame.schema)
     message = stream.of_columns(columns, frame.height)
-    assert is_whole(message)
+    assert is_whole(message, checksum(stream.preamble))
     assert _read(stream.preamble + message).equals(frame)
     if frame.height:
         again = stream.of_frame(frame)
-        assert is_whole(again)
+        assert is_whole(again, checksum(stream.preamble))
         assert _read(stream.preamble + again).equals(frame)
         both = stream.preamble + message + again + message
         assert _read(both).equals(pl.concat([frame] * 3))

@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 
+from everfit.data import TableStream
 from everfit.kernel import (
+    ARROW,
     Committer,
     Journal,
     Lease,
@@ -124,6 +127,34 @@ def _run_appends(folder: Path, number: int) -> None:
         thread.join()
 
 
+def append_messages(folder: str, seed: str, kills: str) -> None:
+    """Append messages of an Arrow stream as ``append`` does payloads."""
+    chance = random.Random(int(seed))
+    for number in range(int(kills)):
+        pid = _forked(partial(_run_messages, Path(folder), number))
+        time.sleep(chance.uniform(0.05, 0.15))
+        _kill(pid)
+
+
+def _run_messages(folder: Path, number: int) -> None:
+    acknowledged = os.open(folder / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    stream = TableStream({"number": pl.Int64(), "text": pl.String()})
+    journal = Journal(folder / "journal", writer="w", segment_bytes=20_000, framing=ARROW)
+
+    def appends(thread: int) -> None:
+        for count in range(1_000_000):
+            name = (number * 10 + thread) * 1_000_000 + count
+            message = stream.of_columns([[name], ["x" * (count % 5000)]], 1)
+            journal.append(message, preamble=stream.preamble)
+            os.write(acknowledged, f"{name}\n".encode())
+
+    threads = [threading.Thread(target=appends, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def submit(folder: str, url: str, seed: str, kills: str) -> None:
     """Submit works from four threads and kill the process once some were answered, ``kills``
     times; ``acknowledged`` says which.
@@ -218,6 +249,7 @@ if __name__ == "__main__":
         "hold": hold,
         "work": work,
         "append": append,
+        "append_messages": append_messages,
         "submit": submit,
         "write_blob": write_blob,
         "write_blobs": write_blobs,

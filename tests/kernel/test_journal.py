@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from everfit.errors import LedgerBroken, StorageFull, Unavailable
 from everfit.kernel import Frame, Journal, Position, frames, trim
-from everfit.kernel.journal import HEADER
+from everfit.kernel.framing import HEADER
 from everfit.testing.journal import JournalContract, Open, Read
 
 Limited = Callable[[int], AbstractContextManager[None]]

@@ -37,6 +37,7 @@ from everfit.kernel.messages import (
     PREFIX,
     TRAILER,
     Message,
+    checksum,
     message_at,
     retold,
     with_trailer,
@@ -79,6 +80,7 @@ class TableStream:
         self.schema = pl.Schema(schema)
         empty = encode_frame(pl.DataFrame(schema=self.schema))
         self.preamble = empty[: _ends(empty)[1]]
+        self._under = checksum(self.preamble)
 
     def of_frame(self, frame: pl.DataFrame) -> bytes:
         """Return the messages of a frame of this schema, most often one.
@@ -96,7 +98,7 @@ class TableStream:
             )
         content = encode_frame(frame)
         ends = _ends(content, begin=len(self.preamble))
-        return b"".join(retold(content[start:end]) for start, end in pairwise(ends))
+        return b"".join(retold(content[at:end], self._under) for at, end in pairwise(ends))
 
     def of_columns(self, columns: Sequence[Cells], rows: int) -> bytes:
         """Return the message of a table that is given column by column, in the schema's order.
@@ -121,7 +123,7 @@ class TableStream:
         size = plan.add_texts(metadata, words, size, buffers)
         metadata[plan.body] = size + TRAILER.size
         parts: list[Any] = [plan.prefix, metadata, *buffers]
-        return with_trailer(b"".join(parts))
+        return with_trailer(b"".join(parts), self._under)
 
     @cached_property
     def _plan(self) -> _Plan:

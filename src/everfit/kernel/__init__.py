@@ -13,6 +13,7 @@ from everfit.kernel.database import (
     microseconds,
     moment,
 )
+from everfit.kernel.framing import ARROW, CHECKED, Framing
 from everfit.kernel.ids import new_id, time_part
 from everfit.kernel.journal import Frame, Journal, Position, frames, sync_journal, trim
 from everfit.kernel.ledger import Break, Event, verify
@@ -36,6 +37,8 @@ from everfit.kernel.worker import Handler, Lease, Worker
 from everfit.kernel.workspace import Transaction, Workspace, find_workspace, open_workspace
 
 __all__ = [
+    "ARROW",
+    "CHECKED",
     "UNIT_SECONDS",
     "BlobReader",
     "BlobWriter",
@@ -45,6 +48,7 @@ __all__ = [
     "Committer",
     "Event",
     "Frame",
+    "Framing",
     "Handler",
     "Job",
     "JobState",

@@ -1,8 +1,9 @@
 """The journal: an append-only log of byte strings in files, for what is too frequent for a table.
 
-``folder/<writer>/<number>.log`` holds frames ``[length u32][crc32 u32][payload]``, little-endian.
-A segment is written by one opening of one writer and never changed once a later one exists, so
-that a reader's position stays valid whatever happens to the writer.
+``folder/<writer>/<number>.log`` holds frames of any bytes, ``<number>.arrows`` is an Arrow stream
+(see ``everfit.kernel.framing``). A segment is written by one opening of one writer and never
+changed once a later one exists, so that a reader's position stays valid whatever happens to the
+writer.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import struct
 import threading
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from typing import Self
 
 from everfit.errors import Conflict, EverfitError, Invalid, LedgerBroken, StorageFull, Unavailable
 from everfit.kernel.files import NO_ROOM, sync_folder
+from everfit.kernel.framing import CHECKED, FRAMINGS, Framing
 
-HEADER = struct.Struct("<II")
 SEGMENT_BYTES = 64 * 1024 * 1024
 
 
@@ -58,7 +57,7 @@ class Journal:
     """The one live writer of a name in a folder; its threads may append at the same time.
 
     Appending threads share their trips to the disk: while one batch is written and synced, the
-    next one gathers.
+    next one gathers. The ``framing`` says what payloads are, and what else can read the files.
 
     Raises
     ------
@@ -67,7 +66,13 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, *, writer: str, durable: bool = True, segment_bytes: int = SEGMENT_BYTES
+        self,
+        folder: Path,
+        *,
+        writer: str,
+        durable: bool = True,
+        segment_bytes: int = SEGMENT_BYTES,
+        framing: Framing = CHECKED,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", writer):
             hint = "Use letters, digits, '-', '_' and '.'."
@@ -75,18 +80,23 @@ class Journal:
         self.folder = folder / writer
         self.durable = durable
         self.segment_bytes = segment_bytes
+        self.framing = framing
         self._turn = threading.Condition()
-        self._gathering = _Batch()
+        self._gathering: dict[bytes, _Batch] = {}
         self._writing = False
         self._refusal = ""
         self._file: int | None = None
         self._end = 0
+        self._preamble = b""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         self._number = self._synced = self._recovered()
 
-    def append(self, payload: bytes) -> None:
+    def append(self, payload: bytes, *, preamble: bytes = b"") -> None:
         """Write one payload; it is on disk when this returns.
+
+        It stands in a segment that begins with ``preamble``: where the present one begins with
+        another, the next one is begun.
 
         Raises
         ------
@@ -95,23 +105,22 @@ class Journal:
             very moment may have seen it.)
         Unavailable
             If the disk reports another fault; the journal must then be opened anew.
+        Invalid
+            If the framing has no way to write it.
         """
-        if not 0 < len(payload) < 2**32:
-            hint = "Write between 1 byte and 4 GiB at once."
-            raise Invalid(f"a payload of {len(payload)} bytes cannot be framed", hint=hint)
-        frame = HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        frame = self.framing.framed(payload)
         with self._turn:
-            batch = self._gathering
+            batch = self._gathering.setdefault(preamble, _Batch())
             batch.frames.append(frame)
             self._turn.wait_for(lambda: batch.ended or not self._writing)
             leads = not batch.ended
             if leads:
                 # Nobody writes: this thread does it, for all that gathered in the meantime.
-                self._gathering = _Batch()
+                self._gathering.pop(preamble, None)
                 self._refuse_if_closed()
                 self._writing = True
         if leads:
-            self._write(batch)
+            self._write(batch, preamble)
         if batch.error is not None:
             raise _meaning(self.folder, batch.error) from batch.error
 
@@ -127,7 +136,7 @@ class Journal:
             last = self._number
         try:
             for number in range(max(self._synced, 1), last + 1):
-                _sync_file(_segment(self.folder, number))
+                _sync_file(_segment(self.folder, number, self.framing))
             if last > self._synced:
                 sync_folder(self.folder)
                 sync_folder(self.folder.parent)
@@ -184,17 +193,20 @@ class Journal:
 
     def _recovered(self) -> int:
         """Cut off what the last writer of this name did not end; return its last segment."""
-        last = max(_segments(self.folder), default=0)
+        segments = _segments(self.folder)
+        last = max(segments, default=0)
         if last:
-            file = _segment(self.folder, last)
-            end = max((end for end, _ in _read(file, 0)), default=0)
+            file = segments[last]
+            framing = FRAMINGS[file.suffix]
+            begin = framing.begin(file, 0)
+            end = max((end for end, _ in framing.read(file, begin)), default=begin)
             if end < file.stat().st_size:
                 os.truncate(file, end)
         return last
 
-    def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: _Batch, preamble: bytes) -> None:
         try:
-            file = self._room()
+            file = self._room(preamble)
             content = b"".join(batch.frames)
             _write_all(file, content)
             if self.durable:
@@ -205,28 +217,39 @@ class Journal:
             batch.error = error
         finally:
             if batch.error is not None:
-                self._take_back(batch.error, first=len(batch.frames[0]))
+                self._take_back(batch.error, first=self.framing.first(batch.frames[0]))
             with self._turn:
                 batch.ended = True
                 self._writing = False
                 self._turn.notify_all()
 
-    def _room(self) -> int:
+    def _room(self, preamble: bytes) -> int:
         """Return the file to append to, the next segment where the present one is sealed."""
-        if self._file is not None and self._end >= self.segment_bytes:
+        if self._end >= self.segment_bytes or preamble != self._preamble:
             self._seal()
         if self._file is None:
-            name = _segment(self.folder, self._number + 1)
-            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                if self.durable:
-                    sync_folder(self.folder)
-                    sync_folder(self.folder.parent)
-            except OSError:
-                os.close(file)
-                raise
-            self._file, self._number, self._end = file, self._number + 1, 0
+            self._file = self._begin(
+                _segment(self.folder, self._number + 1, self.framing), preamble
+            )
+            self._number, self._end, self._preamble = self._number + 1, len(preamble), preamble
         return self._file
+
+    def _begin(self, path: Path, preamble: bytes) -> int:
+        """Begin a segment, which has its preamble as soon as it has its name."""
+        unnamed = self.folder / "next"
+        file = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+        try:
+            _write_all(file, preamble)
+            if self.durable and preamble:
+                os.fsync(file)
+            unnamed.rename(path)
+            if self.durable:
+                sync_folder(self.folder)
+                sync_folder(self.folder.parent)
+        except OSError:
+            os.close(file)
+            raise
+        return file
 
     def _seal(self) -> None:
         if self._file is not None:
@@ -264,9 +287,9 @@ def sync_journal(folder: Path, *, since: Position) -> None:
         If the disk reports a fault.
     """
     try:
-        for number in _segments(folder):
+        for number, file in _segments(folder).items():
             if number >= since.segment:
-                _sync_file(_segment(folder, number))
+                _sync_file(file)
         sync_folder(folder)
     except OSError as error:
         raise _meaning(folder, error) from error
@@ -314,14 +337,16 @@ def frames(
         writers = sorted(entry.name for entry in folder.glob("*") if entry.is_dir())
     for writer in writers:
         start = after.get(writer, Position(segment=0, offset=0))
-        numbers = [number for number in _segments(folder / writer) if number >= start.segment]
-        for number in numbers:
-            file = _segment(folder / writer, number)
-            end = begin = start.offset if number == start.segment else 0
-            for end, payload in _read(file, begin):
+        segments = _segments(folder / writer)
+        for number, file in segments.items():
+            if number < start.segment:
+                continue
+            framing = FRAMINGS[file.suffix]
+            end = begin = framing.begin(file, start.offset if number == start.segment else 0)
+            for end, payload in framing.read(file, begin):
                 position = Position(segment=number, offset=end)
                 yield Frame(writer=writer, position=position, payload=payload)
-            if number != numbers[-1] and end < file.stat().st_size:
+            if number != max(segments) and end < file.stat().st_size:
                 raise LedgerBroken(
                     f"{file} is damaged behind byte {end}",
                     hint="Restore the file from a backup, or move it away to do without it.",
@@ -335,38 +360,21 @@ def trim(folder: Path, before: Mapping[str, Position]) -> int:
     """
     count = 0
     for writer, position in before.items():
-        for number in _segments(folder / writer)[:-1]:
-            file = _segment(folder / writer, number)
+        for number, file in list(_segments(folder / writer).items())[:-1]:
             if Position(segment=number, offset=file.stat().st_size) <= position:
                 file.unlink()
                 count += 1
     return count
 
 
-def _segments(folder: Path) -> list[int]:
-    return sorted(int(file.stem) for file in folder.glob("*.log"))
+def _segments(folder: Path) -> dict[int, Path]:
+    """Return the segments of a writer by their numbers, in order."""
+    found = [file for file in folder.glob("*.*") if file.suffix in FRAMINGS]
+    return dict(sorted((int(file.stem), file) for file in found))
 
 
-def _segment(folder: Path, number: int) -> Path:
-    return folder / f"{number:08d}.log"
-
-
-def _read(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Yield each sound payload from ``offset`` on with the place behind it."""
-    with path.open("rb") as file:
-        # Nobody shall allocate 4 GiB because a torn header says so.
-        size = os.fstat(file.fileno()).st_size
-        file.seek(offset)
-        while len(header := file.read(HEADER.size)) == HEADER.size:
-            length, checksum = HEADER.unpack(header)
-            offset += HEADER.size + length
-            # Zeros, which a file can end in after a loss of power, are no frame either.
-            if not length or offset > size:
-                return
-            payload = file.read(length)
-            if zlib.crc32(payload) != checksum:
-                return
-            yield offset, payload
+def _segment(folder: Path, number: int, framing: Framing) -> Path:
+    return folder / f"{number:08d}{framing.suffix}"
 
 
 def _write_all(file: int, content: bytes) -> None:

@@ -3,7 +3,8 @@
 https://arrow.apache.org/docs/format/Columnar.html#encapsulated-message-format: a mark and the
 size of the metadata, the metadata (a flatbuffer that says how long the body is), the body.
 A message of ours has eight more bytes at the end of its body, to which no buffer refers and which
-every reader skips: a CRC-32 of all that stands before them in the message, and ``MAGIC``.
+every reader skips: a CRC-32 of the stream's preamble, which is the message of its schema, and of
+all that stands before them in the message, then ``MAGIC``.
 """
 
 from __future__ import annotations
@@ -18,16 +19,15 @@ from everfit.kernel.flatbuffer import FlatTable, malformed
 PREFIX = struct.Struct("<Ii")
 TRAILER = struct.Struct("<I4s")
 CONTINUES, MAGIC = 0xFFFFFFFF, b"Evft"
-SCHEMA, BATCH = 1, 3
+SCHEMA = 1
 # The slots of a message's flatbuffer.
 KIND, HEADER, BODY = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """The kind of a message, where its metadata begin and where its body begins and ends."""
+    """Where a message's metadata begin and where its body begins and ends."""
 
-    kind: int
     metadata: int
     body: int
     end: int
@@ -49,28 +49,43 @@ def message_at(content: memoryview, at: int = 0) -> Message | None:
         raise malformed(f"no message begins at byte {at:,}")
     if not size:
         return None
-    table = FlatTable(content[metadata : metadata + size])
+    body = metadata + size
+    _, length = kind_and_length(content[metadata:body])
+    return Message(metadata=metadata, body=body, end=body + length)
+
+
+def kind_and_length(metadata: memoryview) -> tuple[int, int]:
+    """Return what a message is, and how long its body is; raises Invalid if that is not there."""
+    table = FlatTable(metadata)
     length = table.number(BODY, "q")
     if length < 0:
         raise malformed(f"a message declares {length:,} bytes")
-    body = metadata + size
-    return Message(kind=table.number(KIND, "B"), metadata=metadata, body=body, end=body + length)
+    return table.number(KIND, "B"), length
 
 
-def with_trailer(message: bytes) -> bytes:
-    """Return a message, whose metadata count the trailer already, with its trailer."""
-    return message + TRAILER.pack(zlib.crc32(message), MAGIC)
+def checksum(preamble: bytes) -> int:
+    """Return what the checksums of the messages behind a preamble start from."""
+    return zlib.crc32(preamble)
 
 
-def is_whole(message: bytes | memoryview) -> bool:
-    """Return whether a message ends in the trailer that fits it."""
+def with_trailer(message: bytes, under: int) -> bytes:
+    """Return a message, whose metadata count the trailer already, with its trailer.
+
+    ``under`` is the ``checksum`` of the preamble.
+    """
+    return message + TRAILER.pack(zlib.crc32(message, under), MAGIC)
+
+
+def is_whole(message: bytes | memoryview, under: int) -> bool:
+    """Return whether a message ends in the trailer that fits it and the preamble."""
     if len(message) < TRAILER.size:
         return False
-    checksum, magic = TRAILER.unpack_from(message, len(message) - TRAILER.size)
-    return (magic, checksum) == (MAGIC, zlib.crc32(memoryview(message)[: -TRAILER.size]))
+    found, magic = TRAILER.unpack_from(message, len(message) - TRAILER.size)
+    content = memoryview(message)[: -TRAILER.size]
+    return (magic, found) == (MAGIC, zlib.crc32(content, under))
 
 
-def retold(message: bytes) -> bytes:
+def retold(message: bytes, under: int) -> bytes:
     """Return a message that another library wrote, with a trailer.
 
     Raises
@@ -87,4 +102,4 @@ def retold(message: bytes) -> bytes:
     longer = bytearray(message)
     length = found.end - found.body + TRAILER.size
     struct.pack_into("<q", longer, found.metadata + place, length)
-    return with_trailer(bytes(longer))
+    return with_trailer(bytes(longer), under)

@@ -48,9 +48,9 @@ class Intake:
             self.labels = label_table(tables).with_row_index("row", offset=self.state.labels)
             return
         typed = [normalised(table) for table in tables] if kind == PREDICTIONS else tables
-        rows = stack(typed)
+        rows = stack(typed).rechunk()
         # One logged table with its types right is sealed as it stands in the log.
-        as_logged = len(tables) == 1 and typed[0] is tables[0]
+        as_logged = len(tables) == 1 and typed[0] is tables[0] and tables[0].n_chunks() == 1
         self.seal(blobs, kind, rows, content=payloads[0] if as_logged else None)
         if kind == PREDICTIONS:
             self.predictions = rows

@@ -10,10 +10,11 @@ from typing import Self
 
 import polars as pl
 
-from everfit.data import TableStream, encode_frame
+from everfit.data import TableStream
 from everfit.errors import Conflict, Invalid, Overloaded, Problem, RowsInvalid
-from everfit.kernel import Journal, Position, Workspace, as_utc, frames
+from everfit.kernel import ARROW, Journal, Position, Workspace, as_utc, frames
 from everfit.monitoring.model import EARLIEST, LATEST, LabelReceipt
+from everfit.packages import label_texts
 from everfit.registry import champion, newest_signature
 
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -49,24 +50,30 @@ Cursor = Mapping[str, Position]
 
 
 class EndpointLog:
-    """One writer's part of a log; any number of threads may append."""
+    """One writer's part of a log, an Arrow stream in files; any number of threads may append."""
 
     def __init__(self, folder: Path, *, writer: str, durable: bool = True) -> None:
-        self._journal = Journal(folder, writer=writer, durable=durable)
+        self._journal = Journal(folder, writer=writer, durable=durable, framing=ARROW)
+        self._stream: TableStream | None = None
 
     def append(self, frame: pl.DataFrame) -> None:
         """Write the rows; they are on disk on return, unless the log was opened not durable."""
         if frame.height:
-            self._journal.append(encode_frame(frame))
+            # Dictionaries would be messages of their own, which not every reader takes anew.
+            rows = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+            stream = self._stream
+            if stream is None or stream.schema != rows.schema:
+                stream = self._stream = TableStream(rows.schema)
+            self.append_message(stream, stream.of_frame(rows))
 
     def append_message(self, stream: TableStream, message: bytes) -> None:
         """Write one message of a stream, as ``append`` writes rows."""
-        self.append_messages(stream, (message,))
+        self._journal.append(message, preamble=stream.preamble)
 
     def append_messages(self, stream: TableStream, messages: Sequence[bytes]) -> None:
-        """Write several messages of a stream at once: all of them are kept, or none."""
+        """Write several messages of a stream in one go: where that fails, none of them is kept."""
         if messages:
-            self._journal.append(b"".join((stream.preamble, *messages)))
+            self._journal.append(b"".join(messages), preamble=stream.preamble)
 
     def close(self) -> None:
         """Let go of the writer's name."""
@@ -145,7 +152,9 @@ class LabelLog:
         """
         checked = _check_labels(frame, numeric=self._numeric if numeric is None else numeric)
         now = pl.lit(self._clock.now()).cast(UTC_TIME)
-        self._log.append(checked.with_columns(at=pl.col("at").fill_null(now)))
+        # As texts, whatever they were sent as: a log of one schema stays one stream.
+        label = label_texts(checked["label"])
+        self._log.append(checked.with_columns(label, at=pl.col("at").fill_null(now)))
         return LabelReceipt(accepted=checked.height)
 
     def close(self) -> None:
