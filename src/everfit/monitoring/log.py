@@ -150,10 +150,11 @@ class LabelLog:
             Naming the rows that lack a label or have one that does not fit, name no prediction,
             or have a time that cannot be read.
         """
-        checked = _check_labels(frame, numeric=self._numeric if numeric is None else numeric)
+        numeric = self._numeric if numeric is None else numeric
+        checked = _check_labels(frame, numeric=numeric)
         now = pl.lit(self._clock.now()).cast(UTC_TIME)
-        # As texts, whatever they were sent as: a log of one schema stays one stream.
-        label = label_texts(checked["label"])
+        # Of one type, whatever they were sent as: a log of one schema stays one stream.
+        label = checked["label"].cast(pl.Float64) if numeric else label_texts(checked["label"])
         self._log.append(checked.with_columns(label, at=pl.col("at").fill_null(now)))
         return LabelReceipt(accepted=checked.height)
 
