@@ -308,8 +308,7 @@ def test_requests_are_counted_and_logged(
     assert 'everfit_requests_total{endpoint="bike",status="200"} 2' in text
     assert 'everfit_requests_total{endpoint="bike",status="422"} 1' in text
     assert 'everfit_predictions_total{endpoint="bike",version="1",arm="champion"} 3' in text
-    assert 'everfit_request_seconds_bucket{endpoint="bike",le="+Inf"} 3' in text
-    assert 'everfit_request_seconds_count{endpoint="bike"} 3' in text
+    assert 'everfit_refusals_total{endpoint="bike",reason="invalid"} 1' in text
     server.refresh()
     logged = shop.logged("requests")
     assert logged.select("status", "rows", "version", "arm").rows() == [

@@ -13,17 +13,20 @@ from typing import Generic, TypeVar
 import msgspec
 
 from everfit import __version__
-from everfit.errors import NotFound, Overloaded, TooLarge
+from everfit.errors import EverfitError, NotFound, Overloaded, TooLarge
 from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.serving.arrow import decode_arrow, encode_arrow
 from everfit.serving.batches import Batches
 from everfit.serving.binary import HEADER
 from everfit.serving.core import ModelServer, server_of
+from everfit.serving.counts import SERVER, Counts, route_of
+from everfit.serving.exposition import exposition
 from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
 from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wanted
+from everfit.serving.metering import Overhead, this_process
 from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.openapi import describe_api
 from everfit.serving.pinned import described, pinned
@@ -32,7 +35,7 @@ from everfit.serving.reasons import Reasons, asked
 from everfit.serving.refusals import in_words_of_path
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
-from everfit.serving.traffic import exposition
+from everfit.serving.traffic import Tally
 from everfit.web import (
     TEXT,
     Disconnected,
@@ -45,6 +48,7 @@ from everfit.web import (
     answered,
     json_reply,
     read_body,
+    received,
     refuse_foreign_host,
     send_early_reply,
     send_reply,
@@ -68,6 +72,8 @@ class App:
         self.bounds = bounds
         self.explainers = Explainers(workspace)
         self.in_flight = 0
+        self.tally = Tally()
+        self.overhead = Overhead([server.traffic for server in servers.values()])
         self.batches = {name: Batches(server) for name, server in servers.items()}
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="answer")
 
@@ -79,14 +85,26 @@ class App:
         except Disconnected:
             return
         reply = in_words_of_path(scope["path"], reply)
-        if call.counted is not None:
-            latency_ms = (time.perf_counter() - call.started) * 1000
-            now = self.workspace.clock.now()
-            call.counted.traffic.note(now, reply.status, latency_ms, call.answers, rows=call.rows)
+        self._note(call, reply.status, time.perf_counter() - call.started)
         if reply.status == TooLarge.status and not call.is_read:
             await send_early_reply(receive, send, reply)
         else:
             await send_reply(send, reply)
+
+    def _note(self, call: Call, status: int, seconds: float) -> None:
+        if call.counted is None:
+            self.tally.count(call.route, status, seconds, call.refused)
+            return
+        now, note = self.workspace.clock.now(), partial(call.counted.traffic.note, rows=call.rows)
+        note(now, status, seconds * 1000, call.answers, route=call.route, refused=call.refused)
+
+    def counts(self) -> dict[str, Counts]:
+        """Return what was counted by endpoint, and under `SERVER` what belongs to none."""
+        self.overhead.settle()
+        own = self.tally.counts()
+        own.process = this_process()
+        counts = {name: server.traffic.counts() for name, server in self.servers.items()}
+        return {SERVER: own, **counts}
 
     def server(self, name: str) -> ModelServer:
         """Return the server of an endpoint, or raise NotFound."""
@@ -128,10 +146,12 @@ class Call:
     answers: Answers | None = None
     rows: int = 0
     is_read: bool = False
+    route: str = ""
+    refused: str | None = None
     started: float = 0.0
 
     def __post_init__(self) -> None:
-        self.started = time.perf_counter()
+        self.started = received(self.scope)
 
     @property
     def media(self) -> Media:
@@ -176,9 +196,10 @@ class Call:
             )
         app.in_flight += 1
         try:
-            body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
-            self.is_read = True
-            return await answer(server, body)
+            with server.traffic.inside():
+                body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
+                self.is_read = True
+                return await answer(server, body)
         finally:
             app.in_flight -= 1
 
@@ -192,13 +213,20 @@ class Form(Generic[R]):
 
 
 async def _reply(call: Call) -> Reply:
-    refuse_foreign_host(call.scope)
-    found = ROUTES.find(call.scope["method"], call.scope["raw_path"])
-    if isinstance(found, Missing):
-        return found.reply(f"Use one of {', '.join(ROUTES.paths)}.")
-    call.name = found.names.get("name", "")
-    call.version = found.names.get("version")
-    return await found.handler(call)
+    method = call.scope["method"]
+    call.route = route_of(method)
+    try:
+        refuse_foreign_host(call.scope)
+        found = ROUTES.find(method, call.scope["raw_path"])
+        if isinstance(found, Missing):
+            return found.reply(f"Use one of {', '.join(ROUTES.paths)}.")
+        call.route = route_of(method, found.path)
+        call.name = found.names.get("name", "")
+        call.version = found.names.get("version")
+        return await found.handler(call)
+    except EverfitError as error:
+        call.refused = error.code
+        raise
 
 
 async def about(call: Call) -> Reply:
@@ -328,8 +356,7 @@ def _received(server: ModelServer, body: bytes) -> bytes:
 
 async def metrics(call: Call) -> Reply:
     """``GET /metrics``: counters in Prometheus' text format."""
-    text = exposition(server.traffic for server in call.app.servers.values())
-    return Reply(status=200, body=text.encode(), media=TEXT)
+    return Reply(status=200, body=exposition(call.app.counts()).encode(), media=TEXT)
 
 
 async def openapi(call: Call) -> Reply:

@@ -61,7 +61,8 @@ class ModelServer:
         with ExitStack() as opened:
             # If a later log cannot be opened, the earlier ones are let go of.
             kept: _Kept = {"writer": writer, "durable": durable}
-            self.traffic = opened.enter_context(Traffic(workspace, endpoint, **kept))
+            bound = self.bounds.in_flight
+            self.traffic = opened.enter_context(Traffic(workspace, endpoint, **kept, bound=bound))
             labels = opened.enter_context(LabelLog(workspace, endpoint, **kept))
             self.labels = ServedLabels(labels, lambda: self.signature)
             self._log = opened.enter_context(prediction_log(workspace, endpoint, **kept))
@@ -120,7 +121,9 @@ class ModelServer:
         if self._loaded and self._loaded.plan.revision == plan.revision:
             self.problem = self._loaded.problem
             return
-        loaded = load(self.workspace, plan, self._known(), max_rows=self.bounds.rows)
+        versions = {plan.champion, plan.candidate or plan.champion}
+        with self.traffic.loading(plan.revision, versions):
+            loaded = load(self.workspace, plan, self._known(), max_rows=self.bounds.rows)
         self.problem = loaded.problem
         self._loaded = loaded
 
@@ -169,10 +172,11 @@ class ModelServer:
         Raises PredictionFailed if the champion cannot score the rows.
         """
         now = now or self.workspace.clock.now()
-        champion = score(loaded.champion, rows)
         candidate, other, failed = loaded.candidate, None, None
-        if candidate is not None:
-            other, failed = _second_opinion(candidate, rows)
+        with self.traffic.asking(rows.height):
+            champion = score(loaded.champion, rows)
+            if candidate is not None:
+                other, failed = _second_opinion(candidate, rows)
         ids = self._ids.take(rows.height, now)
         return Scoring(
             ids=ids,
@@ -192,13 +196,14 @@ class ModelServer:
         They are of one plan.
         """
         answered = [answers(scoring) for scoring in scorings]
-        logged = [
-            log_message(scoring, said)
-            for scoring, said in zip(scorings, answered, strict=True)
-            if said.ids
-        ]
-        if logged:
-            self._log.append_messages(scorings[0].stream, logged)
+        with self.traffic.logging():
+            logged = [
+                log_message(scoring, said)
+                for scoring, said in zip(scorings, answered, strict=True)
+                if said.ids
+            ]
+            if logged:
+                self._log.append_messages(scorings[0].stream, logged)
         return answered
 
 

@@ -1,11 +1,12 @@
-"""What one endpoint was asked and how it answered: counters to scrape, and the request log."""
+"""What one endpoint was asked and how it answered: counted, and noted in the request log."""
 
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -13,10 +14,11 @@ import polars as pl
 
 from everfit.kernel import Workspace
 from everfit.monitoring import request_log
+from everfit.serving.counts import EDGES, SIZES, Counts, Latencies, Present, Served, copied
+from everfit.serving.exposition import LOCAL
+from everfit.serving.metering import LOG, MODEL, SHARED, Loading, Metered
 from everfit.serving.model import Answers
 
-# Upper edges in seconds, half a decade and less apart: from a warm row to a time-out.
-EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MIXED = "mixed"
 SCHEMA: dict[str, Any] = {
     "at": pl.Datetime("us", "UTC"),
@@ -30,7 +32,121 @@ SCHEMA: dict[str, Any] = {
 MOST_WAITING = 100_000
 
 
-class Traffic:
+class Tally:
+    """Counts as they grow; any number of threads may count at the same time."""
+
+    def __init__(self, *, bound: int = 0) -> None:
+        self._lock = threading.Lock()
+        self._counts = Counts(present=Present(bound=bound))
+        # The same objects as in the counts, found in one step.
+        self._routes: dict[tuple[str, int], Latencies] = {}
+        self._arms: dict[tuple[int, str], Served] = {}
+        self._full_since = 0.0
+        # Of this process alone: what went before is not in them.
+        self.metered = 0.0
+        self.noted = 0
+
+    def counts(self) -> Counts:
+        """Return what was counted so far, as a value of its own."""
+        with self._lock:
+            found = copied(self._counts)
+            if self._full_since:
+                found.full_seconds += time.perf_counter() - self._full_since
+        return found
+
+    def begin_from(self, counts: Counts) -> None:
+        """Go on from what another process had counted; how it is at present stays as it is.
+
+        Call it before the first request.
+        """
+        with self._lock:
+            present = self._counts.present
+            self._counts = copied(counts)
+            self._counts.present = present
+            self._routes.clear()
+            self._arms.clear()
+
+    def inside(self) -> Inside:
+        """Return the context in which a request is being answered."""
+        return Inside(self)
+
+    def enter(self) -> None:
+        """Count one more request that is being answered; ``leave`` is called at its end."""
+        with self._lock:
+            present = self._counts.present
+            present.in_flight += 1
+            if present.in_flight == present.bound:
+                self._full_since = time.perf_counter()
+
+    def leave(self) -> None:
+        """Count one less."""
+        with self._lock:
+            present = self._counts.present
+            if present.in_flight == present.bound and self._full_since:
+                self._counts.full_seconds += time.perf_counter() - self._full_since
+                self._full_since = 0.0
+            present.in_flight -= 1
+
+    def count(self, route: str, status: int, seconds: float, refused: str | None = None) -> None:
+        """Count one request at ``route`` that was answered, or refused, with ``status``."""
+        place = bisect_left(EDGES, seconds)
+        with self._lock:
+            self._counted(route, status, seconds, place, refused)
+
+    def spent(self, part: str, *, cpu_seconds: float, seconds: float = 0.0, rows: int = 0) -> None:
+        """Add what ``part`` cost: of the model, to ask it once for so many rows."""
+        with self._lock:
+            counts = self._counts
+            counts.cpu_seconds[part] = counts.cpu_seconds.get(part, 0.0) + cpu_seconds
+            if part != SHARED:
+                self.metered += cpu_seconds
+            if part == MODEL:
+                counts.batches.buckets[bisect_left(SIZES, rows)] += 1
+                counts.batches.rows += rows
+            elif part != SHARED:
+                took = counts.appends if part == LOG else counts.loads
+                took.buckets[bisect_left(EDGES, seconds)] += 1
+                took.seconds += seconds
+
+    def _counted(
+        self, route: str, status: int, seconds: float, place: int, refused: str | None
+    ) -> None:
+        found = self._routes.get((route, status))
+        if found is None:
+            found = self._counts.requests.setdefault(route, {}).setdefault(status, Latencies())
+            self._routes[route, status] = found
+        found.buckets[place] += 1
+        found.seconds += seconds
+        self.noted += 1
+        if refused is not None:
+            self._counts.refusals[refused] = self._counts.refusals.get(refused, 0) + 1
+
+    def _answered(self, version: int, arm: str, rows: int, seconds: float, place: int) -> None:
+        found = self._arms.get((version, arm))
+        if found is None:
+            found = self._counts.served.setdefault(version, {}).setdefault(arm, Served())
+            self._arms[version, arm] = found
+        found.predictions += rows
+        found.latencies.buckets[place] += 1
+        found.latencies.seconds += seconds
+
+
+class Inside:
+    """A context of which ``tally`` counts how often it is entered at the moment."""
+
+    __slots__ = ("_tally",)
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def __enter__(self) -> None:
+        self._tally.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self._tally.leave()
+
+
+class Traffic(Tally):
     """Counts the requests of one endpoint and hands them to the request log.
 
     Requests are logged at the next ``flush``, not before they are answered: what a crash may
@@ -38,17 +154,19 @@ class Traffic:
     """
 
     def __init__(
-        self, workspace: Workspace, endpoint: str, *, writer: str, durable: bool = True
+        self,
+        workspace: Workspace,
+        endpoint: str,
+        *,
+        writer: str,
+        durable: bool = True,
+        bound: int = 0,
     ) -> None:
+        super().__init__(bound=bound)
         self.endpoint = endpoint
-        self.requests: Counter[int] = Counter()
-        self.predictions: Counter[tuple[int, str]] = Counter()
-        self.failures: Counter[int | None] = Counter()
-        self.buckets = [0] * (len(EDGES) + 1)
-        self.seconds = 0.0
         self._log = request_log(workspace, endpoint, writer=writer, durable=durable)
         self._waiting: list[tuple[Any, ...]] = []
-        self._lock = threading.Lock()
+        self._sizes: dict[int, int] = {}
 
     def note(
         self,
@@ -58,21 +176,50 @@ class Traffic:
         answers: Answers | None = None,
         *,
         rows: int = 0,
+        route: str = LOCAL,
+        refused: str | None = None,
     ) -> None:
-        """Count one request of ``rows`` that was answered, or refused, with ``status``."""
+        """Count one request of ``rows`` that was answered, or refused, with ``status``.
+
+        ``route`` is its method and the template of its path, ``refused`` the code of the error.
+        """
+        seconds = latency_ms / 1000
+        place = bisect_left(EDGES, seconds)
+        version, arm = None, None
+        pairs: Sequence[tuple[tuple[int, str], int]] = ()
+        if answers is not None:
+            rows = len(answers.ids)
+            pairs = _pairs(answers)
+            version, arm = pairs[0][0] if len(pairs) == 1 else (None, MIXED)
         with self._lock:
-            self.requests[status] += 1
-            self.buckets[bisect_left(EDGES, latency_ms / 1000)] += 1
-            self.seconds += latency_ms / 1000
-            version, arm = None, None
-            if answers is not None:
-                rows = len(answers.ids)
-                pairs = Counter(zip(answers.versions, answers.arms, strict=True))
-                self.predictions.update(pairs)
-                version, arm = next(iter(pairs)) if len(pairs) == 1 else (None, MIXED)
-                if answers.failed is not None:
-                    self.failures[answers.candidate] += rows
+            self._counted(route, status, seconds, place, refused)
+            for (one, other), count in pairs:
+                self._answered(one, other, count, seconds, place)
+            if answers is not None and answers.failed is not None:
+                failures, candidate = self._counts.failures, answers.candidate or 0
+                failures[candidate] = failures.get(candidate, 0) + rows
             self._waiting.append((at, status, rows, latency_ms, version, arm))
+
+    def asking(self, rows: int) -> Metered:
+        """Return the context in which the model is asked, once, for so many rows."""
+        return Metered(self, MODEL, rows)
+
+    def logging(self) -> Metered:
+        """Return the context in which answers are brought into the prediction log."""
+        return Metered(self, LOG)
+
+    def loading(self, revision: int, versions: Collection[int]) -> Loading:
+        """Return the context in which the models of a plan are loaded; it is in use afterwards."""
+        return Loading(self, revision, versions)
+
+    def took_up(self, revision: int, versions: Collection[int], *, added_bytes: int) -> None:
+        """Say which plan is in use, of which versions, and what memory loading it added."""
+        with self._lock:
+            new = set(versions) - self._sizes.keys()
+            sizes = {**self._sizes, **dict.fromkeys(new, added_bytes // max(len(new), 1))}
+            self._sizes = {version: sizes[version] for version in versions}
+            self._counts.present.revision = revision
+            self._counts.present.model_bytes = sum(self._sizes.values())
 
     def flush(self) -> None:
         """Write the requests noted since the last time to the request log."""
@@ -81,7 +228,11 @@ class Traffic:
         if not waiting:
             return
         try:
-            self._log.append(pl.DataFrame(waiting, schema=SCHEMA, orient="row"))
+            columns = zip(*waiting, strict=True)
+            named = zip(SCHEMA.items(), columns, strict=True)
+            self._log.append(
+                pl.DataFrame([pl.Series(name, list(v), dtype=t) for (name, t), v in named])
+            )
         except BaseException:
             with self._lock:
                 self._waiting = [*waiting, *self._waiting][-MOST_WAITING:]
@@ -99,53 +250,9 @@ class Traffic:
         self._log.close()
 
 
-def exposition(endpoints: Iterable[Traffic]) -> str:
-    """Return the counters in Prometheus' text format."""
-    endpoints = list(endpoints)
-    lines = []
-    for name, kind, samples in FAMILIES:
-        lines.append(f"# TYPE {name} {kind}")
-        lines += [line for traffic in endpoints for line in samples(name, traffic)]
-    return "\n".join(lines) + "\n"
-
-
-def _requests(name: str, traffic: Traffic) -> Iterator[str]:
-    for status, count in sorted(traffic.requests.items()):
-        yield _sample(name, {"endpoint": traffic.endpoint, "status": status}, count)
-
-
-def _latency(name: str, traffic: Traffic) -> Iterator[str]:
-    total = 0
-    for edge, count in zip((*EDGES, "+Inf"), traffic.buckets, strict=True):
-        total += count
-        yield _sample(f"{name}_bucket", {"endpoint": traffic.endpoint, "le": edge}, total)
-    yield _sample(f"{name}_sum", {"endpoint": traffic.endpoint}, traffic.seconds)
-    yield _sample(f"{name}_count", {"endpoint": traffic.endpoint}, total)
-
-
-def _predictions(name: str, traffic: Traffic) -> Iterator[str]:
-    for (version, arm), count in sorted(traffic.predictions.items()):
-        labels = {"endpoint": traffic.endpoint, "version": version, "arm": arm}
-        yield _sample(name, labels, count)
-
-
-def _failures(name: str, traffic: Traffic) -> Iterator[str]:
-    for version, count in traffic.failures.items():
-        yield _sample(name, {"endpoint": traffic.endpoint, "version": version}, count)
-
-
-FAMILIES = (
-    ("everfit_requests_total", "counter", _requests),
-    ("everfit_request_seconds", "histogram", _latency),
-    ("everfit_predictions_total", "counter", _predictions),
-    ("everfit_candidate_errors_total", "counter", _failures),
-)
-
-
-def _sample(name: str, labels: Mapping[str, object], value: float) -> str:
-    text = ",".join(f'{key}="{_escaped(str(label))}"' for key, label in labels.items())
-    return f"{name}{{{text}}} {value}"
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+def _pairs(answers: Answers) -> list[tuple[tuple[int, str], int]]:
+    """Return how many rows each version answered in each arm."""
+    versions, arms = answers.versions, answers.arms
+    if answers.candidate is None or len(arms) == 1:
+        return [((versions[0], arms[0]), len(arms))] if arms else []
+    return list(Counter(zip(versions, arms, strict=True)).items())

@@ -18,7 +18,7 @@ from everfit.web.asgi import (
 )
 from everfit.web.gathering import Gathering
 from everfit.web.loopback import listen, refuse_foreign_host
-from everfit.web.process import Background, Server, stopping_on_signals
+from everfit.web.process import Background, Server, received, stopping_on_signals
 from everfit.web.routes import Found, Missing, Routes
 from everfit.web.streams import StreamedReply, send_stream
 
@@ -43,6 +43,7 @@ __all__ = [
     "listen",
     "plain_error",
     "read_body",
+    "received",
     "refuse_foreign_host",
     "send_early_reply",
     "send_reply",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from everfit.web.asgi import Receive, Scope, Send
 from everfit.web.loopback import listen
@@ -18,6 +20,27 @@ DRAIN_SECONDS = 30
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# Where a call says when the first byte of it was read.
+RECEIVED = "everfit.received"
+
+
+class _Stamping(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
+    """uvicorn's protocol, which notes in the scope of each call when it began to be read."""
+
+    def on_message_begin(self) -> None:
+        """Begin a message."""
+        super().on_message_begin()
+        self.scope[RECEIVED] = time.perf_counter()
+
+
+def received(scope: Scope) -> float:
+    """Return when the first byte of a call was read, in ``time.perf_counter``'s seconds.
+
+    A request whose bytes wait behind others in the event loop has been waiting since then; what
+    waits in the kernel, because the loop does not come to reading, cannot be seen from here.
+    """
+    return float(scope.get(RECEIVED) or time.perf_counter())
+
 
 class Server:
     """Answers with ``application`` what comes in at a socket."""
@@ -25,6 +48,7 @@ class Server:
     def __init__(self, application: Application) -> None:
         config = uvicorn.Config(
             application,
+            http=_Stamping,
             lifespan="off",
             ws="none",
             log_config=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -19,9 +19,10 @@ REMEMBERED, REMEMBERED_BYTES = 1_024, 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(Generic[H]):
-    """The handler of a call, and what stands in the path for each name of its template."""
+    """The handler of a call, its template, and what stands in the path for each name of that."""
 
     handler: H
+    path: str
     names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -47,6 +48,7 @@ class Missing:
 class _Template(Generic[H]):
     """A path with names: ``parts`` has None where one stands, a final ``{name...}`` left out."""
 
+    path: str
     parts: tuple[str | None, ...]
     names: tuple[str, ...]
     handlers: Mapping[str, H]
@@ -60,6 +62,10 @@ class _Template(Generic[H]):
             elif wanted != found:
                 return None
         return values
+
+    def named(self, values: Iterable[str]) -> dict[str, str]:
+        """Return the values by name."""
+        return dict(zip(self.names, values, strict=True))
 
 
 class Routes(Generic[H]):
@@ -75,7 +81,7 @@ class Routes(Generic[H]):
     def __init__(self, table: Mapping[str, Mapping[str, H]]) -> None:
         self.paths = tuple(table)
         self._remembered = lru_cache(REMEMBERED)(self._found)
-        self._plain: dict[tuple[str, ...], Mapping[str, H]] = {}
+        self._plain: dict[tuple[str, ...], tuple[str, Mapping[str, H]]] = {}
         self._named: dict[int, list[_Template[H]]] = defaultdict(list)
         self._open: list[_Template[H]] = []
         for path, handlers in table.items():
@@ -92,48 +98,48 @@ class Routes(Generic[H]):
     def _found(self, method: str, raw_path: bytes) -> Found[H] | Missing:
         wanted = "GET" if method == "HEAD" else method
         allowed: dict[str, None] = {}
-        for handlers, names in self._fitting(raw_path):
+        for path, handlers, names in self._fitting(raw_path):
             handler = handlers.get(wanted)
             if handler is not None:
-                return Found(handler=handler, names=names)
+                return Found(handler=handler, path=path, names=names)
             allowed |= dict.fromkeys(handlers)
         if "GET" in allowed:
             allowed["HEAD"] = None
-        path = raw_path.decode(errors="backslashreplace")
-        return Missing(method=method, path=path, allowed=tuple(allowed))
+        asked = raw_path.decode(errors="backslashreplace")
+        return Missing(method=method, path=asked, allowed=tuple(allowed))
 
     def _add(self, path: str, handlers: Mapping[str, H]) -> None:
         segments = _segments(path.encode())
         names = tuple(part[1:-1].removesuffix("...") for part in segments if part.startswith("{"))
         if not names:
-            self._plain[segments] = handlers
+            self._plain[segments] = path, handlers
             return
         has_rest = segments[-1].endswith(REST)
         segments = segments[:-1] if has_rest else segments
         if len(set(names)) < len(names) or any(part.endswith(REST) for part in segments):
             raise ValueError(f"{path}: each name once, and {{name...}} at the end only")
         parts = tuple(None if part.startswith("{") else part for part in segments)
-        template = _Template(parts=parts, names=names, handlers=handlers)
+        template = _Template(path=path, parts=parts, names=names, handlers=handlers)
         (self._open if has_rest else self._named[len(parts)]).append(template)
 
-    def _fitting(self, raw_path: bytes) -> Iterator[tuple[Mapping[str, H], dict[str, str]]]:
-        """Yield the handlers whose path fits, the most exact ones first."""
+    def _fitting(self, raw_path: bytes) -> Iterator[tuple[str, Mapping[str, H], dict[str, str]]]:
+        """Yield the templates that fit with their handlers, the most exact ones first."""
         try:
             parts = _segments(raw_path)
         except UnicodeDecodeError:
             return
         if parts in self._plain:
-            yield self._plain[parts], {}
+            yield *self._plain[parts], {}
         for template in self._named.get(len(parts), ()):
             if (values := template.match(parts)) is not None:
-                yield template.handlers, dict(zip(template.names, values, strict=True))
+                yield template.path, template.handlers, template.named(values)
         for template in self._open:
             size = len(template.parts)
             if len(parts) > size and (values := template.match(parts[:size])) is not None:
                 # What the caller's path ends in is the handler's to judge as well.
                 tail = "/" * (len(raw_path) - len(raw_path.rstrip(b"/")))
                 values.append("/".join(parts[size:]) + tail)
-                yield template.handlers, dict(zip(template.names, values, strict=True))
+                yield template.path, template.handlers, template.named(values)
 
 
 def _segments(raw_path: bytes) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import grpc
 from everfit.errors import EverfitError, Problem
 from everfit.packages import Signature, label_text
 from everfit.serving.model import Answers, Rows
+from everfit.serving.refusals import RPC_CODES
 from everfit.serving.rpc.messages import message
 from everfit.serving.rpc.wire import MEMBERS, as_bytes
 from everfit.serving.tensors import describe_model
@@ -17,14 +18,7 @@ from everfit.serving.tensors import describe_model
 ModelInferResponse = message("ModelInferResponse")
 ModelMetadataResponse = message("ModelMetadataResponse")
 STATUSES: dict[int, grpc.StatusCode] = {
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    409: grpc.StatusCode.FAILED_PRECONDITION,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    status: grpc.StatusCode[name] for status, name in RPC_CODES.items()
 }
 RETRY_AFTER_MS = 1000
 # Clients refuse answers whose headers are longer than 8 KiB; this much of them is the text.

@@ -18,6 +18,7 @@ from everfit import __version__
 from everfit.errors import EverfitError, Invalid, NoRelease, NotFound, Unavailable
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer, server_of
+from everfit.serving.exposition import RPC
 from everfit.serving.model import Answers, Bounds
 from everfit.serving.rpc.admission import READ_SECONDS, Admission
 from everfit.serving.rpc.messages import SERVICE, message
@@ -34,6 +35,7 @@ LAST_CALLS_SECONDS = 0.1
 # Threads for short questions, and for telling those who are refused that they are.
 QUESTIONS, REFUSALS = 4, 4
 LATE = 504
+ROUTE = f"{RPC} {SERVICE}/ModelInfer"
 OPTIONS = (
     # Else a second server would get half of the calls to the port of the first.
     ("grpc.so_reuseport", 0),
@@ -150,26 +152,28 @@ class Call:
     def run(self, method: Callable[[Call], bytes]) -> bytes:
         """Return the answer of ``method``, or nothing once the status of the call is set."""
         started = time.perf_counter()
-        status, answer = 200, b""
+        status, answer, refused = 200, b"", None
         try:
             answer = method(self)
         except EverfitError as error:
-            status = error.status
+            status, refused = error.status, error.code
             refuse(self.context, error)
         except (Gone, grpc.RpcError):
             if self.context.time_remaining() > 0:
                 return b""
-            status = LATE
+            status, refused = LATE, "deadline-exceeded"
             self.context.set_code(grpc.StatusCode.DEADLINE_EXCEEDED)
         except Exception:
-            status = EverfitError.status
+            status, refused = EverfitError.status, EverfitError.code
             log.exception("a call failed")
             self.context.set_code(grpc.StatusCode.INTERNAL)
             self.context.set_details("the server failed on this call; its log holds the details")
         if self.counted is not None:
             latency_ms = (time.perf_counter() - started) * 1000
             now = self.on.workspace.clock.now()
-            self.counted.traffic.note(now, status, latency_ms, self.answers, rows=self.rows)
+            self.counted.traffic.note(
+                now, status, latency_ms, self.answers, rows=self.rows, route=ROUTE, refused=refused
+            )
         return answer
 
     def read(self, kind: Any, admission: Admission) -> Any:
@@ -237,7 +241,7 @@ def infer(call: Call) -> bytes:
         asked = call.read(ModelInferRequest, call.on.work)
         call.stay()
         call.counted = call.on.server(asked.model_name)
-        with _turn(call):
+        with call.counted.traffic.inside(), _turn(call):
             return _inferred(call, call.counted, asked)
 
 
