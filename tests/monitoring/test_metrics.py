@@ -11,6 +11,7 @@ import pytest
 
 from everfit.deployment import Release, ReleaseState, parse_rollout
 from everfit.monitoring import Alert, AlertKind, Quality, Window
+from everfit.monitoring.log import PROBE
 from everfit.monitoring.metrics import Metric, Record, measure, uplifts
 from everfit.training import Spent
 
@@ -65,9 +66,13 @@ def release(version: int, day: int, state: ReleaseState = ReleaseState.LIVE) -> 
     )
 
 
-def requests(*rows: tuple[int, float]) -> pl.DataFrame:
+def requests(
+    *rows: tuple[int, float], arm: str | None = "champion", minute: int = 0
+) -> pl.DataFrame:
     status, latency = zip(*rows, strict=True)
-    return pl.DataFrame({"status": status, "latency_ms": latency, "rows": [1] * len(rows)})
+    at = pl.lit(START + timedelta(minutes=minute), dtype=pl.Datetime("us", "UTC"))
+    frame = pl.DataFrame({"status": status, "latency_ms": latency, "rows": [1] * len(rows)})
+    return frame.with_columns(at=at, arm=pl.lit(arm, dtype=pl.String))
 
 
 def test_where_nothing_was_recorded_no_value_is_made_up() -> None:
@@ -123,6 +128,23 @@ def test_uptime_counts_refusals_but_not_the_clients_mistakes() -> None:
     assert named(replace(NOTHING, requests=asked))["model uptime"].value == pytest.approx(0.5)
 
 
+def test_probes_tell_of_the_minutes_in_which_nobody_asked() -> None:
+    asked = requests((200, 1.0), (200, 1.0), (503, 1.0), arm=None)
+    beside = requests((200, 0.1), (200, 0.1), arm=PROBE)
+    alone = requests((200, 0.1), (503, 0.1), (503, 0.1), arm=PROBE, minute=90)
+    record = replace(NOTHING, requests=pl.concat([asked, beside, alone]))
+    found = named(record)
+    assert found["model uptime"].value == pytest.approx(3 / 6)
+    assert found["model uptime"].detail == (
+        "2 of 3 valid requests answered, 1 of 3 probes where nobody asked; worst hour 33.33%"
+    )
+    assert found["prediction latency"].value == 1.0
+    quiet = named(replace(NOTHING, requests=alone))
+    assert quiet["model uptime"].value == pytest.approx(1 / 3)
+    assert quiet["prediction latency"].value is None
+    assert quiet["cost"].value is None
+
+
 def test_latency_is_that_of_answered_requests() -> None:
     asked = requests(*((200, float(ms)) for ms in range(1, 101)), (500, 9_000.0))
     found = named(replace(NOTHING, requests=asked))["prediction latency"]
@@ -146,6 +168,15 @@ def test_cost_is_trainings_and_serving_per_thousand_predictions() -> None:
     found = named(record)
     assert found["cost"].value == pytest.approx((0.5 + 0.04) / 2)
     assert found["resource utilisation"].value == pytest.approx(0.5)
+
+
+def test_cost_is_what_was_metered_where_it_was() -> None:
+    hour, gib_hour = 3_600_000.0, 3_600.0
+    metered = requests((200, 2 * hour)).with_columns(cpu_ms=hour / 2, gib_seconds=gib_hour)
+    before = requests((200, hour))
+    asked = pl.concat([before, metered], how="diagonal")
+    record = replace(NOTHING, requests=asked, predictions=1_000, price_per_gib_hour=0.01)
+    assert named(record)["cost"].value == pytest.approx(1.5 * 0.04 + 0.01)
 
 
 def test_uplift_is_the_share_of_loss_that_a_release_removed_on_the_same_rows() -> None:

@@ -3,6 +3,7 @@
 from everfit.monitoring.live import LiveWatch
 from everfit.monitoring.log import (
     PREDICTION_SCHEMA,
+    PROBE,
     REQUEST_SCHEMA,
     EndpointLog,
     LabelLog,
@@ -37,6 +38,7 @@ from everfit.monitoring.service import (
 
 __all__ = [
     "PREDICTION_SCHEMA",
+    "PROBE",
     "REQUEST_SCHEMA",
     "Alert",
     "AlertKind",

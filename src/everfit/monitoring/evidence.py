@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from everfit.deployment import Evidence, Release
 from everfit.measures.paired import time_blocks
+from everfit.monitoring.log import asked
 from everfit.monitoring.model import CANARY
 from everfit.monitoring.quality import CLASSIFICATION, REGRESSION, with_losses
 from everfit.monitoring.reference import Reference
@@ -46,14 +47,14 @@ def release_evidence(
     candidate = release.version
     wrong = seen["error"].is_not_null()
     by_candidate = seen["version"] == candidate
-    asked = by_candidate | (seen["other_version"] == candidate).fill_null(value=False) | wrong
+    scored = by_candidate | (seen["other_version"] == candidate).fill_null(value=False) | wrong
     # Rows that asked for one version by its number took no part in the split.
-    since = seen.filter(asked & (seen["at"] >= release.step_since))
+    since = seen.filter(scored & (seen["at"] >= release.step_since))
     units = since.select(pl.col("key").fill_null(pl.col("id")).alias("unit"), "arm").unique("unit")
     return Evidence(
         now=now,
         rows=rows,
-        candidate_requests=int(asked.sum()),
+        candidate_requests=int(scored.sum()),
         candidate_errors=int(wrong.sum()),
         champion_requests=int((~by_candidate).sum()) + failed,
         champion_errors=failed,
@@ -68,7 +69,7 @@ def release_evidence(
 def _failed_rows(requests: pl.DataFrame | None, since: datetime) -> int:
     if requests is None:
         return 0
-    failed = requests.filter((pl.col("at") >= since) & (pl.col("status") >= FAILED))
+    failed = asked(requests).filter((pl.col("at") >= since) & (pl.col("status") >= FAILED))
     return int(failed["rows"].fill_null(1).clip(lower_bound=1).sum())
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from everfit.deployment import Evidence, Release
 from everfit.kernel import Transaction, Workspace
-from everfit.monitoring.log import PREDICTIONS, REQUESTS
+from everfit.monitoring.log import PREDICTIONS, REQUESTS, asked
 from everfit.monitoring.segments import read_segment
 from everfit.monitoring.service import sealed_after
 
@@ -48,7 +48,9 @@ class LiveWatch:
             self._answered += answers.height
             self._latencies.append(answers["latency_ms"].drop_nulls().to_numpy())
         for rows in self._new(tx, REQUESTS):
-            failed = rows.filter(pl.col("status") == UNSCORED, pl.col("at") >= release.step_since)
+            failed = asked(rows).filter(
+                pl.col("status") == UNSCORED, pl.col("at") >= release.step_since
+            )
             self._failed += int(failed["rows"].fill_null(1).clip(lower_bound=1).sum())
         latencies = np.concatenate(self._latencies) if self._latencies else np.empty(0)
         while latencies.size > MOST_LATENCIES:

@@ -40,7 +40,11 @@ REQUEST_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "latency_ms": pl.Float64,
     "version": pl.Int64,
     "arm": pl.String,
+    "cpu_ms": pl.Float64,
+    "gib_seconds": pl.Float64,
 }
+# The arm of what asked only whether there is a model: nobody's request.
+PROBE = "probe"
 PREDICTIONS, REQUESTS, LABELS = "predictions", "requests", "labels"
 LABEL_WRITERS = 32
 # So many wrong labels are named; the rest are counted.
@@ -333,6 +337,11 @@ def normalised(table: pl.DataFrame) -> pl.DataFrame:
     if schema["other_prediction"] == pl.Null:
         casts.append(pl.col("other_prediction").cast(schema["prediction"]))
     return table.with_columns(casts) if casts else table
+
+
+def asked(requests: pl.DataFrame) -> pl.DataFrame:
+    """Return the requests without the probes among them."""
+    return requests.filter(pl.col("arm").ne_missing(PROBE))
 
 
 def read_log(folder: Path, after: Cursor) -> tuple[list[bytes], dict[str, Position]]:

@@ -15,7 +15,7 @@ from everfit.deployment import Release, ReleaseState, releases
 from everfit.kernel import Transaction, Workspace
 from everfit.measures.figures import counted, figure
 from everfit.measures.intervals import mean_interval, wilson
-from everfit.monitoring.log import REQUESTS
+from everfit.monitoring.log import PROBE, REQUESTS, asked
 from everfit.monitoring.model import Alert, AlertKind, Window
 from everfit.monitoring.service import MATURED, alerts, logged, windows
 from everfit.training import Spent, spent
@@ -51,6 +51,13 @@ class Record:
     spent: Spent
     currency: str
     price_per_cpu_hour: float
+    price_per_gib_hour: float = 0.0
+
+    @property
+    def asked(self) -> pl.DataFrame | None:
+        """Return the requests, without probes; None if none was logged."""
+        found = None if self.requests is None else asked(self.requests)
+        return None if found is None or not found.height else found
 
 
 def ten_metrics(
@@ -94,6 +101,7 @@ def _record(
         spent=spent(tx, since=since, until=until),
         currency=settings.currency,
         price_per_cpu_hour=settings.price_per_cpu_hour,
+        price_per_gib_hour=settings.price_per_gib_hour,
     )
 
 
@@ -211,24 +219,35 @@ def _succeeded(release: Release, alerts: Sequence[Alert]) -> bool:
 def _uptime(record: Record) -> Metric:
     if record.requests is None:
         return Metric(name="model uptime", value=None, unit="share", detail="no request logged")
-    status = record.requests["status"]
+    status = pl.col("status")
     # A request that the client got wrong (4xx) says nothing about the model; a refusal does.
-    valid = int(((status < 400) | (status >= 500) | (status == 429)).sum())
-    good = int((status < 400).sum())
-    if not valid:
+    valid = record.requests.filter((status < 400) | (status >= 500) | (status == 429))
+    valid = valid.with_columns(minute=pl.col("at").dt.truncate("1m"), good=status < 400)
+    requests = asked(valid)
+    # Probes speak for the minutes in which nobody else asked.
+    probes = valid.filter(arm=PROBE).join(requests, on="minute", how="anti")
+    counted_in = pl.concat([requests, probes])
+    if not counted_in.height:
         return Metric(name="model uptime", value=None, unit="share", detail="no valid request")
+    hours = counted_in.group_by(pl.col("at").dt.truncate("1h")).agg(pl.col("good").mean())
+    said = f"{requests['good'].sum():,} of {requests.height:,} valid requests answered"
+    if probes.height:
+        said += f", {probes['good'].sum():,} of {probes.height:,} probes where nobody asked"
+    worst = hours["good"].min()
+    if hours.height > 1 and isinstance(worst, float):
+        said += f"; worst hour {worst:.2%}"
     return Metric(
         name="model uptime",
-        value=good / valid,
+        value=int(counted_in["good"].sum()) / counted_in.height,
         unit="share",
-        detail=f"{good:,} of {valid:,} valid requests answered",
+        detail=said,
     )
 
 
 def _latency(record: Record) -> Metric:
-    if record.requests is None:
+    if record.asked is None:
         return Metric(name="prediction latency", value=None, unit="ms", detail="no request logged")
-    good = record.requests.filter(pl.col("status") < 400)["latency_ms"]
+    good = record.asked.filter(pl.col("status") < 400)["latency_ms"]
     if not len(good):
         return Metric(name="prediction latency", value=None, unit="ms", detail="none answered")
     middle, high, top = (float(np.quantile(good.to_numpy(), q)) for q in (0.5, 0.95, 0.99))
@@ -241,8 +260,7 @@ def _latency(record: Record) -> Metric:
 
 
 def _cost(record: Record) -> Metric:
-    held = 0.0 if record.requests is None else float(record.requests["latency_ms"].sum()) / 1000
-    serving = held / HOUR_SECONDS * record.price_per_cpu_hour
+    serving = 0.0 if record.asked is None else _serving_cost(record, record.asked)
     total = record.spent.cost + serving
     each = total / record.predictions * 1000 if record.predictions else None
     return Metric(
@@ -252,6 +270,18 @@ def _cost(record: Record) -> Metric:
         detail=f"{total:.5f} in all: {counted(record.spent.steps, 'training step')} "
         f"{record.spent.cost:.5f}, serving {serving:.5f}",
     )
+
+
+def _serving_cost(record: Record, requests: pl.DataFrame) -> float:
+    """Return what the CPU time and the memory of requests cost.
+
+    Where the server did not meter it, the time for which it held a request counts as CPU time.
+    """
+    names = requests.columns
+    cpu = pl.col("cpu_ms").fill_null(pl.col("latency_ms")) if "cpu_ms" in names else "latency_ms"
+    cpu_hours = float(requests.select(cpu).sum().item()) / 1000 / HOUR_SECONDS
+    gib_hours = float(requests["gib_seconds"].sum()) / HOUR_SECONDS if "gib_seconds" in names else 0
+    return cpu_hours * record.price_per_cpu_hour + gib_hours * record.price_per_gib_hour
 
 
 def _utilisation(record: Record) -> Metric:

@@ -20,14 +20,13 @@ from everfit.serving.arrow import decode_arrow, encode_arrow
 from everfit.serving.batches import Batches
 from everfit.serving.binary import HEADER
 from everfit.serving.core import ModelServer, server_of
-from everfit.serving.counts import SERVER, Counts, route_of
-from everfit.serving.exposition import exposition
+from everfit.serving.counts import route_of
 from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
 from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wanted
-from everfit.serving.metering import Overhead, this_process
 from everfit.serving.model import Answers, Bounds, Rows
+from everfit.serving.observation import Observation
 from everfit.serving.openapi import describe_api
 from everfit.serving.pinned import described, pinned
 from everfit.serving.plain import Plain
@@ -35,7 +34,6 @@ from everfit.serving.reasons import Reasons, asked
 from everfit.serving.refusals import in_words_of_path
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
-from everfit.serving.traffic import Tally
 from everfit.web import (
     TEXT,
     Disconnected,
@@ -72,8 +70,7 @@ class App:
         self.bounds = bounds
         self.explainers = Explainers(workspace)
         self.in_flight = 0
-        self.tally = Tally()
-        self.overhead = Overhead([server.traffic for server in servers.values()])
+        self.observed = Observation(workspace, servers)
         self.batches = {name: Batches(server) for name, server in servers.items()}
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="answer")
 
@@ -85,26 +82,11 @@ class App:
         except Disconnected:
             return
         reply = in_words_of_path(scope["path"], reply)
-        self._note(call, reply.status, time.perf_counter() - call.started)
+        self.observed.note(call, reply.status, time.perf_counter() - call.started)
         if reply.status == TooLarge.status and not call.is_read:
             await send_early_reply(receive, send, reply)
         else:
             await send_reply(send, reply)
-
-    def _note(self, call: Call, status: int, seconds: float) -> None:
-        if call.counted is None:
-            self.tally.count(call.route, status, seconds, call.refused)
-            return
-        now, note = self.workspace.clock.now(), partial(call.counted.traffic.note, rows=call.rows)
-        note(now, status, seconds * 1000, call.answers, route=call.route, refused=call.refused)
-
-    def counts(self) -> dict[str, Counts]:
-        """Return what was counted by endpoint, and under `SERVER` what belongs to none."""
-        self.overhead.settle()
-        own = self.tally.counts()
-        own.process = this_process()
-        counts = {name: server.traffic.counts() for name, server in self.servers.items()}
-        return {SERVER: own, **counts}
 
     def server(self, name: str) -> ModelServer:
         """Return the server of an endpoint, or raise NotFound."""
@@ -356,7 +338,7 @@ def _received(server: ModelServer, body: bytes) -> bytes:
 
 async def metrics(call: Call) -> Reply:
     """``GET /metrics``: counters in Prometheus' text format."""
-    return Reply(status=200, body=exposition(call.app.counts()).encode(), media=TEXT)
+    return Reply(status=200, body=call.app.observed.page(), media=TEXT)
 
 
 async def openapi(call: Call) -> Reply:

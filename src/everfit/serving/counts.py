@@ -94,6 +94,8 @@ class Counts(msgspec.Struct):
         For how long as many requests were inside as may be.
     cpu_seconds
         By part: ``model``, ``log``, ``load``, and ``shared`` for its part of all else.
+    gib_seconds
+        Memory over time: of its models, and its part of the memory of the process.
     loads, appends
         How long it took to load models, and to bring answers into the log.
     """
@@ -104,6 +106,7 @@ class Counts(msgspec.Struct):
     refusals: dict[str, int] = msgspec.field(default_factory=dict)
     full_seconds: float = 0.0
     cpu_seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    gib_seconds: float = 0.0
     batches: Batches = msgspec.field(default_factory=Batches)
     loads: Latencies = msgspec.field(default_factory=Latencies)
     appends: Latencies = msgspec.field(default_factory=Latencies)

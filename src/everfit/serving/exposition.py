@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from everfit.serving.counts import EDGES, SERVER, SIZES, Counts, Latencies, Process
 from everfit.serving.refusals import RPC_CODES
 
+HOUR_SECONDS = 3_600
 Labels = Mapping[str, object]
 Samples = Iterator[tuple[str, Labels, float]]
 
@@ -22,13 +23,57 @@ class Family:
     samples: Callable[[Counts], Samples]
 
 
-def exposition(endpoints: Mapping[str, Counts]) -> str:
-    """Return the counts of every endpoint in Prometheus' text format.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a core and a GiB of memory cost for an hour."""
+
+    currency: str
+    per_cpu_hour: float
+    per_gib_hour: float
+
+    def samples(self, counts: Counts) -> Samples:
+        """Yield what an endpoint cost so far, by what for."""
+        if counts.process is None:
+            used = {
+                "cpu": sum(counts.cpu_seconds.values()) * self.per_cpu_hour,
+                "memory": counts.gib_seconds * self.per_gib_hour,
+            }
+            for what, cost in used.items():
+                yield "", {"currency": self.currency, "of": what}, cost / HOUR_SECONDS
+
+    def per_thousand(self, counts: Counts) -> Samples:
+        """Yield what a thousand predictions of an endpoint cost so far."""
+        rows = sum(arm.predictions for arms in counts.served.values() for arm in arms.values())
+        if rows:
+            total = sum(cost for _, _, cost in self.samples(counts))
+            yield "", {"currency": self.currency}, total / rows * 1000
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Return the metrics of costs."""
+        return (
+            Family(
+                name="everfit_cost_total",
+                kind="counter",
+                help="Cost of CPU time and of memory held, at the prices of the settings.",
+                samples=self.samples,
+            ),
+            Family(
+                name="everfit_cost_per_1000_predictions",
+                kind="gauge",
+                help="Cost of a thousand predictions, on average since the counts began.",
+                samples=self.per_thousand,
+            ),
+        )
+
+
+def exposition(endpoints: Mapping[str, Counts], prices: Prices | None = None) -> str:
+    """Return the counts of every endpoint, and their costs, in Prometheus' text format.
 
     What belongs to none stands under `SERVER` and has no label ``endpoint``.
     """
     lines: list[str] = []
-    for family in FAMILIES:
+    for family in FAMILIES + (prices.families if prices else ()):
         found = [
             _line(family.name + end, {**_of(endpoint), **labels}, value)
             for endpoint, counts in endpoints.items()
@@ -279,6 +324,12 @@ FAMILIES = (
         kind="counter",
         help="CPU time, by part: asking the model, logging, loading, and its share of all else.",
         samples=_cpu,
+    ),
+    Family(
+        name="everfit_memory_gib_seconds_total",
+        kind="counter",
+        help="Memory held over time, of the models and an equal part of the process's, in GiB-s.",
+        samples=_value(lambda counts: counts.gib_seconds),
     ),
     Family(
         name="process_cpu_seconds_total",

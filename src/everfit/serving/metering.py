@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from everfit.serving.traffic import Traffic
 
 MODEL, LOG, LOAD, SHARED = "model", "log", "load", "shared"
+GIB = 2**30
 _THIS = psutil.Process()
 
 
@@ -59,16 +60,17 @@ class Loading(Metered):
 
 
 class Overhead:
-    """Shares among endpoints, by their requests, what the process spent beside what is metered.
+    """Shares among endpoints what the process spent beside what is metered.
 
-    It is shared out each time that ``settle`` is called: what was spent while nobody asked
-    belongs to nobody.
+    It is shared out each time that ``settle`` is called: CPU time by their requests, so that what
+    was spent while nobody asked belongs to nobody; the memory that is of no models, which is held
+    all the time, equally.
     """
 
     def __init__(self, endpoints: Sequence[Traffic]) -> None:
         self._endpoints = endpoints
         self._lock = threading.Lock()
-        self._cpu = time.process_time()
+        self._cpu, self._at = time.process_time(), time.monotonic()
         self._before = [(traffic.metered, traffic.noted) for traffic in endpoints]
 
     def settle(self) -> None:
@@ -84,6 +86,15 @@ class Overhead:
             for traffic, count in zip(self._endpoints, requests, strict=True):
                 if count:
                     traffic.spent(SHARED, cpu_seconds=rest * count / total)
+            self._hold()
+
+    def _hold(self) -> None:
+        """Add the memory that was held since the last time: as much as there is now."""
+        seconds, self._at = time.monotonic() - self._at, time.monotonic()
+        models = sum(traffic.model_bytes for traffic in self._endpoints)
+        each = max(resident_bytes() - models, 0) / max(len(self._endpoints), 1)
+        for traffic in self._endpoints:
+            traffic.held((traffic.model_bytes + each) / GIB * seconds)
 
 
 def resident_bytes() -> int:

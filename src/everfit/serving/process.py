@@ -15,6 +15,7 @@ from everfit.kernel import Workspace
 from everfit.serving.app import App
 from everfit.serving.core import ModelServer
 from everfit.serving.model import Bounds
+from everfit.serving.observation import Observation
 from everfit.web import Background, Server, listen, stopping_on_signals
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class Endpoints:
 
     def refresh(self) -> None:
         """Take up the present plans."""
+        self.app.observed.settle()
         for server in self.servers.values():
             server.refresh()
 
     def poll(self, stop: threading.Event, seconds: float) -> None:
         """Take up new plans every so many seconds until ``stop`` is set."""
         while not stop.wait(seconds):
+            self.app.observed.settle()
             for server in self.servers.values():
                 try:
                     server.refresh()
@@ -156,6 +159,11 @@ class BackgroundServer:
     def server(self, endpoint: str) -> ModelServer:
         """Return the model server of ``endpoint``."""
         return self._endpoints.servers[endpoint]
+
+    @property
+    def observed(self) -> Observation:
+        """Return what is counted."""
+        return self._endpoints.app.observed
 
     @property
     def in_flight(self) -> int:

@@ -7,27 +7,23 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import polars as pl
 
+from everfit.errors import NoRelease
 from everfit.kernel import Workspace
-from everfit.monitoring import request_log
+from everfit.monitoring import PROBE, REQUEST_SCHEMA, request_log
 from everfit.serving.counts import EDGES, SIZES, Counts, Latencies, Present, Served, copied
 from everfit.serving.exposition import LOCAL
 from everfit.serving.metering import LOG, MODEL, SHARED, Loading, Metered
 from everfit.serving.model import Answers
 
 MIXED = "mixed"
-SCHEMA: dict[str, Any] = {
-    "at": pl.Datetime("us", "UTC"),
-    "status": pl.Int64,
-    "rows": pl.Int64,
-    "latency_ms": pl.Float64,
-    "version": pl.Int64,
-    "arm": pl.String,
-}
+# Of probes that come closer together than this, one is logged.
+PROBED = timedelta(seconds=1)
+OK, NOT_READY = 200, NoRelease.status
 # So many requests are remembered while none can be logged.
 MOST_WAITING = 100_000
 
@@ -167,6 +163,8 @@ class Traffic(Tally):
         self._log = request_log(workspace, endpoint, writer=writer, durable=durable)
         self._waiting: list[tuple[Any, ...]] = []
         self._sizes: dict[int, int] = {}
+        self._probed = datetime.min.replace(tzinfo=UTC)
+        self._billed = (0.0, 0.0)
 
     def note(
         self,
@@ -200,6 +198,20 @@ class Traffic(Tally):
                 failures[candidate] = failures.get(candidate, 0) + rows
             self._waiting.append((at, status, rows, latency_ms, version, arm))
 
+    def probed(self, at: datetime) -> None:
+        """Note that somebody asked whether there is a model to answer with."""
+        with self._lock:
+            if at - self._probed < PROBED:
+                return
+            self._probed = at
+            status = NOT_READY if self._counts.present.revision is None else OK
+            self._waiting.append((at, status, 0, None, None, PROBE))
+
+    def begin_from(self, counts: Counts) -> None:
+        """Go on from what another process had counted, and had logged."""
+        super().begin_from(counts)
+        self._billed = _bill(counts)
+
     def asking(self, rows: int) -> Metered:
         """Return the context in which the model is asked, once, for so many rows."""
         return Metered(self, MODEL, rows)
@@ -221,20 +233,34 @@ class Traffic(Tally):
             self._counts.present.revision = revision
             self._counts.present.model_bytes = sum(self._sizes.values())
 
+    @property
+    def model_bytes(self) -> int:
+        """Return how much memory loading the models in use added."""
+        return self._counts.present.model_bytes
+
+    def held(self, gib_seconds: float) -> None:
+        """Add memory that was held for a time."""
+        with self._lock:
+            self._counts.gib_seconds += gib_seconds
+
     def flush(self) -> None:
-        """Write the requests noted since the last time to the request log."""
+        """Write the requests noted since the last time to the request log.
+
+        What the endpoint cost since then is shared among them; probes cost nothing.
+        """
         with self._lock:
             waiting, self._waiting = self._waiting, []
+            asked = sum(request[-1] != PROBE for request in waiting)
+            before = self._billed
+            bill = self._billed = _bill(self._counts) if asked else before
         if not waiting:
             return
         try:
-            columns = zip(*waiting, strict=True)
-            named = zip(SCHEMA.items(), columns, strict=True)
-            self._log.append(
-                pl.DataFrame([pl.Series(name, list(v), dtype=t) for (name, t), v in named])
-            )
+            each = [(now - then) / max(asked, 1) for now, then in zip(bill, before, strict=True)]
+            self._log.append(_table(waiting, *each))
         except BaseException:
             with self._lock:
+                self._billed = before
                 self._waiting = [*waiting, *self._waiting][-MOST_WAITING:]
             raise
 
@@ -248,6 +274,22 @@ class Traffic(Tally):
         """Flush, and close the request log."""
         self.flush()
         self._log.close()
+
+
+def _bill(counts: Counts) -> tuple[float, float]:
+    """Return the CPU time in seconds and the memory in GiB-seconds that were metered so far."""
+    return sum(counts.cpu_seconds.values()), counts.gib_seconds
+
+
+def _table(
+    requests: Sequence[tuple[Any, ...]], cpu_seconds: float, gib_seconds: float
+) -> pl.DataFrame:
+    """Return the rows of the request log, where each request cost the same."""
+    *columns, arms = (list(column) for column in zip(*requests, strict=True))
+    each = [0.0 if arm == PROBE else 1.0 for arm in arms]
+    costs = [[one * cpu_seconds * 1000 for one in each], [one * gib_seconds for one in each]]
+    named = zip(REQUEST_SCHEMA.items(), [*columns, arms, *costs], strict=True)
+    return pl.DataFrame([pl.Series(name, values, dtype=kind) for (name, kind), values in named])
 
 
 def _pairs(answers: Answers) -> list[tuple[tuple[int, str], int]]:

@@ -1,0 +1,97 @@
+"""What a server as a whole counts: every request once, by endpoint or as belonging to none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from everfit.kernel import Workspace
+from everfit.serving.core import ModelServer
+from everfit.serving.counts import SERVER, Counts
+from everfit.serving.exposition import Prices, exposition
+from everfit.serving.metering import Overhead, this_process
+from everfit.serving.model import Answers
+from everfit.serving.traffic import Tally
+
+# What asks whether there is a model to answer with.
+PROBES = {f"GET {path}" for path in ("/v2/health/ready", "/v2/models/{name}/ready")}
+PROBES |= {"GET /ping", "GET /health"}
+
+
+class Noted(Protocol):
+    """A request as it is counted; ``counted`` is None where it asked for no predictions."""
+
+    name: str
+    route: str
+    counted: ModelServer | None
+    answers: Answers | None
+    rows: int
+    refused: str | None
+
+
+class Observation:
+    """Counts the requests of a server's endpoints, and what they cost."""
+
+    def __init__(self, workspace: Workspace, servers: Mapping[str, ModelServer]) -> None:
+        self._workspace = workspace
+        self._servers = servers
+        self._tally = Tally()
+        self._cpu_before = 0.0
+        self._overhead = Overhead([server.traffic for server in servers.values()])
+
+    def note(self, call: Noted, status: int, seconds: float) -> None:
+        """Count one request that was answered, or refused, with ``status``."""
+        now = self._workspace.clock.now()
+        if call.counted is not None:
+            call.counted.traffic.note(
+                now,
+                status,
+                seconds * 1000,
+                call.answers,
+                rows=call.rows,
+                route=call.route,
+                refused=call.refused,
+            )
+            return
+        self._tally.count(call.route, status, seconds, call.refused)
+        if call.route in PROBES:
+            named = self._servers.get(call.name)
+            for server in [named] if named else self._servers.values():
+                server.traffic.probed(now)
+
+    def begin_from(self, counts: Mapping[str, Counts]) -> None:
+        """Go on from what a process before this one had counted: no counter goes back.
+
+        Call it before the first request.
+        """
+        for endpoint, server in self._servers.items():
+            server.traffic.begin_from(counts.get(endpoint, Counts()))
+        own = counts.get(SERVER, Counts())
+        self._tally.begin_from(own)
+        self._cpu_before = own.process.cpu_seconds if own.process else 0.0
+
+    def settle(self) -> None:
+        """Share out among the endpoints what the process spent since the last time."""
+        self._overhead.settle()
+
+    def counts(self) -> dict[str, Counts]:
+        """Return what was counted by endpoint, and under `SERVER` what belongs to none."""
+        self.settle()
+        own = self._tally.counts()
+        own.process = this_process()
+        own.process.cpu_seconds += self._cpu_before
+        return {SERVER: own, **{name: one.traffic.counts() for name, one in self._servers.items()}}
+
+    def page(self) -> bytes:
+        """Return the counts in Prometheus' text format."""
+        return exposition(self.counts(), prices_of(self._workspace)).encode()
+
+
+def prices_of(workspace: Workspace) -> Prices:
+    """Return the prices of the settings."""
+    settings = workspace.settings
+    return Prices(
+        currency=settings.currency,
+        per_cpu_hour=settings.price_per_cpu_hour,
+        per_gib_hour=settings.price_per_gib_hour,
+    )
