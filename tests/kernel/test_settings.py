@@ -99,3 +99,22 @@ def test_what_belongs_to_no_project_is_kept_where_xdg_says(tmp_path: Path) -> No
     assert state_folder({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "everfit"
     usual = Path.home() / ".local/state/everfit"
     assert state_folder({}) == state_folder({"XDG_STATE_HOME": "not/absolute"}) == usual
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, ""),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/t"}, "http://c/t"),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, "http://localhost:4318/v1/traces"),
+        ({"OTEL_TRACES_EXPORTER": "console, otlp"}, "http://localhost:4318/v1/traces"),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, ""),
+        ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, ""),
+        ({"EVERFIT_TRACES_TO": "http://d", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}, "http://d"),
+    ],
+)
+def test_traces_go_where_opentelemetrys_variables_say(
+    tmp_path: Path, environment: dict[str, str], found: str
+) -> None:
+    assert load_settings(tmp_path, environment=environment).traces_to == found

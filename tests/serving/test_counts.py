@@ -17,7 +17,8 @@ from tests.serving.conftest import ENDPOINT
 
 from everfit.kernel import Workspace
 from everfit.serving.counts import EDGES, SERVER, Counts, Process, merged, merged_endpoints
-from everfit.serving.exposition import FAMILIES, exposition
+from everfit.serving.exposition import exposition
+from everfit.serving.families import FAMILIES
 from everfit.serving.model import Answers
 from everfit.serving.traffic import Tally, Traffic
 

@@ -18,7 +18,7 @@ from tests.serving.conftest import ENDPOINT, Broken, Constant, Shop, Slow
 from everfit.monitoring import PROBE
 from everfit.serving import BackgroundServer, Bounds, ModelServer
 from everfit.serving.counts import SERVER
-from everfit.serving.observation import Observation
+from everfit.serving.observed import Observation
 
 Rows = Callable[[int], list[dict[str, Any]]]
 SMALL = Bounds(rows=50, in_flight=2, threads=2)
@@ -68,7 +68,6 @@ def test_requests_have_the_names_of_opentelemetry(server: BackgroundServer, rows
         httpx.post(f"{server.url}/predict/bike", json=rows(count))
     httpx.post(f"{server.url}/predict/bike", content=b"{")
     httpx.get(f"{server.url}/nowhere")
-    httpx.request("BREW", f"{server.url}/v2")
     page = Page(server.url)
     name = "http_server_request_duration_seconds_count"
     asked = {"http_request_method": "POST", "http_route": "/predict/{name}", "endpoint": "bike"}

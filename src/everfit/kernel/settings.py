@@ -36,6 +36,7 @@ class Settings:
     currency: str = "EUR"
     price_per_cpu_hour: float = 0.04
     price_per_gib_hour: float = 0.005
+    traces_to: str = ""
     actor: str = "everfit"
 
     @property
@@ -46,6 +47,8 @@ class Settings:
 
 # Below the home: the name that the project had when it was first opened.
 PROJECT_FILE = "project"
+# Where a collector of OpenTelemetry listens unless told otherwise.
+OTLP = "http://localhost:4318"
 POLICY_FILE = "everfit.yaml"
 NUMBERS = {"busy_seconds", "lease_seconds", "max_artifact_bytes", "max_body_bytes", "max_columns"}
 
@@ -73,6 +76,7 @@ def load_settings(folder: Path, *, environment: Mapping[str, str] | None = None)
         "home": home,
         "project": _project_name(home, folder),
         "database_url": f"sqlite:///{home / 'everfit.db'}",
+        "traces_to": _traces_to(environment),
         "actor": environment.get("USER") or environment.get("LOGNAME") or "everfit",
     }
     problems: list[Problem] = []
@@ -106,6 +110,17 @@ def state_folder(environment: Mapping[str, str] | None = None) -> Path:
     given = environment.get("XDG_STATE_HOME", "")
     root = Path(given) if Path(given).is_absolute() else Path.home() / ".local/state"
     return root / "everfit"
+
+
+def _traces_to(environment: Mapping[str, str]) -> str:
+    """Return where OpenTelemetry's own variables send traces over OTLP, or nothing."""
+    exporters = environment.get("OTEL_TRACES_EXPORTER", "")
+    wanted = not exporters or "otlp" in [name.strip() for name in exporters.split(",")]
+    if not wanted or environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return ""
+    base = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or (exporters and OTLP)
+    whole = f"{base.rstrip('/')}/v1/traces" if base else ""
+    return environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or whole
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}

@@ -26,7 +26,7 @@ from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
 from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wanted
 from everfit.serving.model import Answers, Bounds, Rows
-from everfit.serving.observation import Observation
+from everfit.serving.observed import Observation, open_spans
 from everfit.serving.openapi import describe_api
 from everfit.serving.pinned import described, pinned
 from everfit.serving.plain import Plain
@@ -70,7 +70,7 @@ class App:
         self.bounds = bounds
         self.explainers = Explainers(workspace)
         self.in_flight = 0
-        self.observed = Observation(workspace, servers)
+        self.observed = Observation(workspace, servers, open_spans(workspace))
         self.batches = {name: Batches(server) for name, server in servers.items()}
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="answer")
 
@@ -108,6 +108,7 @@ class App:
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown()
+        self.observed.close()
         for batches in self.batches.values():
             batches.close()
 

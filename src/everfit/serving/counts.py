@@ -96,8 +96,8 @@ class Counts(msgspec.Struct):
         By part: ``model``, ``log``, ``load``, and ``shared`` for its part of all else.
     gib_seconds
         Memory over time: of its models, and its part of the memory of the process.
-    loads, appends
-        How long it took to load models, and to bring answers into the log.
+    asks, loads, appends
+        How long it took to ask the model, to load it, and to bring answers into the log.
     """
 
     requests: dict[str, dict[int, Latencies]] = msgspec.field(default_factory=dict)
@@ -108,6 +108,7 @@ class Counts(msgspec.Struct):
     cpu_seconds: dict[str, float] = msgspec.field(default_factory=dict)
     gib_seconds: float = 0.0
     batches: Batches = msgspec.field(default_factory=Batches)
+    asks: Latencies = msgspec.field(default_factory=Latencies)
     loads: Latencies = msgspec.field(default_factory=Latencies)
     appends: Latencies = msgspec.field(default_factory=Latencies)
     present: Present = msgspec.field(default_factory=Present)

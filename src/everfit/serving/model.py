@@ -50,7 +50,8 @@ class Answers:
     ``scores`` are the probabilities of the predicted classes. ``versions`` say which version
     answered, ``arms`` to which arm the row was assigned: a row of the canary that the candidate
     could not score was answered by the champion. ``candidate`` is the version that is rolling
-    out and ``failed`` its error, if any.
+    out and ``failed`` its error, if any. Where these are a part of more that were asked for
+    together, ``together`` is the rows of all.
     """
 
     ids: list[str]
@@ -60,6 +61,7 @@ class Answers:
     arms: list[str]
     candidate: int | None = None
     failed: str | None = None
+    together: int = 0
 
     def part(self, start: int, end: int) -> Answers:
         """Return the answers from row ``start`` to before row ``end``."""
@@ -72,4 +74,5 @@ class Answers:
             arms=self.arms[rows],
             candidate=self.candidate,
             failed=self.failed,
+            together=self.together or len(self.ids),
         )

@@ -15,7 +15,7 @@ from everfit.kernel import Workspace
 from everfit.serving.app import App
 from everfit.serving.core import ModelServer
 from everfit.serving.model import Bounds
-from everfit.serving.observation import Observation
+from everfit.serving.observed import Observation
 from everfit.web import Background, Server, listen, stopping_on_signals
 
 if TYPE_CHECKING:

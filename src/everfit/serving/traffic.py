@@ -16,13 +16,14 @@ from everfit.errors import NoRelease
 from everfit.kernel import Workspace
 from everfit.monitoring import PROBE, REQUEST_SCHEMA, request_log
 from everfit.serving.counts import EDGES, SIZES, Counts, Latencies, Present, Served, copied
-from everfit.serving.exposition import LOCAL
+from everfit.serving.families import LOCAL
 from everfit.serving.metering import LOG, MODEL, SHARED, Loading, Metered
 from everfit.serving.model import Answers
 
 MIXED = "mixed"
 # Of probes that come closer together than this, one is logged.
 PROBED = timedelta(seconds=1)
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 OK, NOT_READY = 200, NoRelease.status
 # So many requests are remembered while none can be logged.
 MOST_WAITING = 100_000
@@ -94,15 +95,17 @@ class Tally:
         with self._lock:
             counts = self._counts
             counts.cpu_seconds[part] = counts.cpu_seconds.get(part, 0.0) + cpu_seconds
-            if part != SHARED:
-                self.metered += cpu_seconds
+            if part == SHARED:
+                return
+            self.metered += cpu_seconds
             if part == MODEL:
                 counts.batches.buckets[bisect_left(SIZES, rows)] += 1
                 counts.batches.rows += rows
-            elif part != SHARED:
+                took = counts.asks
+            else:
                 took = counts.appends if part == LOG else counts.loads
-                took.buckets[bisect_left(EDGES, seconds)] += 1
-                took.seconds += seconds
+            took.buckets[bisect_left(EDGES, seconds)] += 1
+            took.seconds += seconds
 
     def _counted(
         self, route: str, status: int, seconds: float, place: int, refused: str | None
@@ -285,11 +288,15 @@ def _table(
     requests: Sequence[tuple[Any, ...]], cpu_seconds: float, gib_seconds: float
 ) -> pl.DataFrame:
     """Return the rows of the request log, where each request cost the same."""
-    *columns, arms = (list(column) for column in zip(*requests, strict=True))
+    moments, *columns, arms = (list(column) for column in zip(*requests, strict=True))
     each = [0.0 if arm == PROBE else 1.0 for arm in arms]
     costs = [[one * cpu_seconds * 1000 for one in each], [one * gib_seconds for one in each]]
-    named = zip(REQUEST_SCHEMA.items(), [*columns, arms, *costs], strict=True)
-    return pl.DataFrame([pl.Series(name, values, dtype=kind) for (name, kind), values in named])
+    # Seven times faster than to let Polars convert datetimes.
+    since = [(at - EPOCH) // MICROSECOND for at in moments]
+    at = pl.Series("at", since, dtype=pl.Int64).cast(REQUEST_SCHEMA["at"])
+    named = zip(list(REQUEST_SCHEMA.items())[1:], [*columns, arms, *costs], strict=True)
+    others = [pl.Series(name, values, dtype=kind) for (name, kind), values in named]
+    return pl.DataFrame([at, *others])
 
 
 def _pairs(answers: Answers) -> list[tuple[tuple[int, str], int]]:

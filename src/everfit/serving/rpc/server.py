@@ -18,7 +18,7 @@ from everfit import __version__
 from everfit.errors import EverfitError, Invalid, NoRelease, NotFound, Unavailable
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer, server_of
-from everfit.serving.exposition import RPC
+from everfit.serving.families import RPC
 from everfit.serving.model import Answers, Bounds
 from everfit.serving.rpc.admission import READ_SECONDS, Admission
 from everfit.serving.rpc.messages import SERVICE, message

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Protocol
 
 from everfit.kernel import Workspace
@@ -12,7 +14,9 @@ from everfit.serving.exposition import Prices, exposition
 from everfit.serving.metering import Overhead, this_process
 from everfit.serving.model import Answers
 from everfit.serving.traffic import Tally
+from everfit.web import Scope
 
+log = logging.getLogger(__name__)
 # What asks whether there is a model to answer with.
 PROBES = {f"GET {path}" for path in ("/v2/health/ready", "/v2/models/{name}/ready")}
 PROBES |= {"GET /ping", "GET /health"}
@@ -21,6 +25,7 @@ PROBES |= {"GET /ping", "GET /health"}
 class Noted(Protocol):
     """A request as it is counted; ``counted`` is None where it asked for no predictions."""
 
+    scope: Scope
     name: str
     route: str
     counted: ModelServer | None
@@ -29,11 +34,32 @@ class Noted(Protocol):
     refused: str | None
 
 
-class Observation:
-    """Counts the requests of a server's endpoints, and what they cost."""
+class SpanRecorder(Protocol):
+    """Makes traces of requests."""
 
-    def __init__(self, workspace: Workspace, servers: Mapping[str, ModelServer]) -> None:
+    def record(self, call: Noted, status: int, seconds: float) -> None:
+        """Note a request that has just been answered and took so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """Send what is not sent yet."""
+        ...
+
+
+class Observation:
+    """Counts the requests of a server's endpoints, and what they cost.
+
+    With ``spans``, each becomes one.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        servers: Mapping[str, ModelServer],
+        spans: SpanRecorder | None = None,
+    ) -> None:
         self._workspace = workspace
+        self._spans = spans
         self._servers = servers
         self._tally = Tally()
         self._cpu_before = 0.0
@@ -41,6 +67,8 @@ class Observation:
 
     def note(self, call: Noted, status: int, seconds: float) -> None:
         """Count one request that was answered, or refused, with ``status``."""
+        if self._spans is not None:
+            self._spans.record(call, status, seconds)
         now = self._workspace.clock.now()
         if call.counted is not None:
             call.counted.traffic.note(
@@ -82,9 +110,31 @@ class Observation:
         own.process.cpu_seconds += self._cpu_before
         return {SERVER: own, **{name: one.traffic.counts() for name, one in self._servers.items()}}
 
+    def close(self) -> None:
+        """Send the spans that are not sent yet."""
+        if self._spans is not None:
+            self._spans.close()
+
     def page(self) -> bytes:
         """Return the counts in Prometheus' text format."""
         return exposition(self.counts(), prices_of(self._workspace)).encode()
+
+
+def open_spans(workspace: Workspace) -> SpanRecorder | None:
+    """Return what makes traces where the settings name a place for them, else None.
+
+    That may be a variable of the environment which is there for other programs: without the
+    packages nothing is sent, and the log says so.
+    """
+    url = workspace.settings.traces_to
+    if not url:
+        return None
+    try:
+        found: SpanRecorder = import_module("everfit.serving.spans").Spans(url)
+    except ImportError as error:
+        log.warning("no traces go to %s: %s; `pip install 'everfit[otel]'` has it", url, error)
+        return None
+    return found
 
 
 def prices_of(workspace: Workspace) -> Prices:
