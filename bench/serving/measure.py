@@ -135,8 +135,12 @@ def _over(report: Report, capacity: float) -> Figures:
         "refused": 100 * report.refused / report.due,
         "lost": 100 * lost / report.due,
         "p99": report.p99_ms,
-        **({"hinted": 100 * report.hinted / report.refused} if report.refused else {}),
+        **(_refusals(report) if report.refused else {}),
     }
+
+
+def _refusals(report: Report) -> Figures:
+    return {"hinted": 100 * report.hinted / report.refused, "refused p99": report.refused_p99_ms}
 
 
 def swapping(bench: Bench, server: Running, model: Model, capacity: float) -> Figures:

@@ -56,6 +56,7 @@ class Report:
     p50_ms: float
     p99_ms: float
     worst_ms: float
+    refused_p99_ms: float  # of those refused
 
     @property
     def rate(self) -> float:
@@ -83,6 +84,7 @@ class Tally:
     in_time: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: array[float] = field(default_factory=lambda: array("d"))
+    refusals: array[float] = field(default_factory=lambda: array("d"))
     late: array[float] = field(default_factory=lambda: array("d"))
     hinted: int = 0
     broken: int = 0
@@ -94,8 +96,9 @@ class Tally:
         if status == 200:
             self.latencies.append(now - due)
             self.in_time += now - due <= self.patience and self.since <= now <= self.until
-        elif hinted:
-            self.hinted += 1
+        elif status in REFUSALS:
+            self.refusals.append(now - due)
+            self.hinted += hinted
 
     def report(self, due: int, seconds: float, client_cpu: float = 0.0) -> Report:
         """Return what became of ``due`` requests within ``seconds``."""
@@ -118,4 +121,5 @@ class Tally:
             p50_ms=quantile(ordered, 0.5) * MILLI,
             p99_ms=quantile(ordered, 0.99) * MILLI,
             worst_ms=quantile(ordered, 1) * MILLI,
+            refused_p99_ms=quantile(sorted(self.refusals), 0.99) * MILLI,
         )

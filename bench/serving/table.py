@@ -90,6 +90,7 @@ def _overloaded(often: int) -> Mapping[str, Line]:
         f"{over} lost": Line(what="  no answer, or no connection free", unit="%"),
         f"{over} hinted": Line(what="  refusals with Retry-After", unit="%", at_least=100),
         f"{over} p99": Line(what="  p99 of the accepted", unit="ms"),
+        f"{over} refused p99": Line(what="  p99 of the refused", unit="ms"),
     }
 
 

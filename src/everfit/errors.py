@@ -22,8 +22,10 @@ EverfitError                    500
 ├── MediaUnknown                415
 ├── Overloaded                  429
 ├── Unavailable                 503
+│   ├── EndpointFull            503
 │   ├── DatabaseBusy            503
 │   └── NoRelease               503
+├── DeadlineExceeded            504
 ├── StorageFull                 507
 ├── StepFailed                  500
 ├── PredictionFailed            500
@@ -226,6 +228,12 @@ class Unavailable(EverfitError):
     status = 503
 
 
+class EndpointFull(Unavailable):
+    """As many requests are being answered here as can be in time; another server may have room."""
+
+    code = "endpoint-full"
+
+
 class DatabaseBusy(Unavailable):
     """Another writer held the database longer than the time allowed."""
 
@@ -236,6 +244,13 @@ class NoRelease(Unavailable):
     """The endpoint has no released model version."""
 
     code = "no-release"
+
+
+class DeadlineExceeded(EverfitError):
+    """The time in which the caller wanted its answer is over."""
+
+    code = "deadline-exceeded"
+    status = 504
 
 
 class StorageFull(EverfitError):

@@ -16,10 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.serving.conftest import ENDPOINT
 
 from everfit.kernel import Workspace
+from everfit.serving.admission import Admission
 from everfit.serving.counts import EDGES, SERVER, Counts, Process, merged, merged_endpoints
 from everfit.serving.exposition import exposition
 from everfit.serving.families import FAMILIES
-from everfit.serving.model import Answers
+from everfit.serving.model import Answers, Bounds
 from everfit.serving.traffic import Tally, Traffic
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,8 +45,13 @@ events = st.lists(
 )
 
 
-def traffic(workspace: Workspace, writer: str = "w", bound: int = 2) -> Traffic:
-    return Traffic(workspace, ENDPOINT, writer=writer, durable=False, bound=bound)
+def admission(bound: int = 2) -> Admission:
+    return Admission(ENDPOINT, Bounds(in_flight=bound, crowd=bound))
+
+
+def traffic(workspace: Workspace, writer: str = "w", **options: Any) -> Traffic:
+    options = {"admission": admission(), **options}
+    return Traffic(workspace, ENDPOINT, writer=writer, durable=False, **options)
 
 
 def samples(text: str) -> dict[str, Any]:
@@ -115,11 +121,11 @@ def test_requests_are_counted_by_version_and_arm(workspace: Workspace) -> None:
 
 
 def test_a_successor_goes_on_from_what_was_counted(workspace: Workspace) -> None:
-    with traffic(workspace, "first") as first:
+    before_it = admission()
+    with traffic(workspace, "first", admission=before_it) as first, before_it.enter():
         first.note(NOW, 200, 1.0, CHAMPION)
-        first.enter()
         before = first.counts()
-    with traffic(workspace, "second", bound=9) as second:
+    with traffic(workspace, "second", admission=admission(9)) as second:
         second.begin_from(before)
         second.note(NOW, 200, 1.0, CHAMPION)
         counts = second.counts()
@@ -130,10 +136,11 @@ def test_a_successor_goes_on_from_what_was_counted(workspace: Workspace) -> None
 
 
 def test_time_at_the_bound_is_counted_while_it_lasts_too(workspace: Workspace) -> None:
-    with traffic(workspace) as counted:
-        with counted.inside():
+    door = admission()
+    with traffic(workspace, admission=door) as counted:
+        with door.enter():
             assert counted.counts().full_seconds == 0
-            with counted.inside():
+            with door.enter():
                 time.sleep(0.02)
                 assert counted.counts().full_seconds >= 0.02
                 assert counted.counts().present.in_flight == 2

@@ -253,10 +253,10 @@ def test_past_the_bound_requests_are_refused_not_queued(shop: Shop) -> None:
         responses = list(pool.map(lambda _: httpx.post(url, json=row), range(8)))
         assert httpx.post(url, json=GOOD).status_code == 200
     statuses = sorted(response.status_code for response in responses)
-    assert statuses == [200, 200] + [429] * 6
-    refused = next(response for response in responses if response.status_code == 429)
+    assert statuses == [200, 200] + [503] * 6
+    refused = next(response for response in responses if response.status_code == 503)
     assert refused.headers["retry-after"] == "1"
-    assert refusal(refused)["code"] == "overloaded"
+    assert refusal(refused)["code"] == "endpoint-full"
 
 
 def test_what_is_being_answered_at_the_end_is_finished(shop: Shop) -> None:

@@ -545,10 +545,10 @@ def test_past_the_bound_calls_are_refused_at_once_with_the_hint_of_http(shop: Sh
             running.infer(typed([GOOD]))
         assert time.monotonic() - started < 0.4
         error: Any = caught.value
-        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert error.details().startswith("2 requests are being answered already\nSend it again")
         trailing = dict(error.trailing_metadata())
-        assert trailing["everfit-code"] == "overloaded"
+        assert trailing["everfit-code"] == "endpoint-full"
         assert trailing["grpc-retry-pushback-ms"] == "1000"
         # Who asks how the server is gets an answer all the same.
         assert running.client.is_server_live()
@@ -577,6 +577,46 @@ def test_what_nobody_waits_for_is_not_computed(shop: Shop) -> None:
     assert shop.logged("requests")["status"].to_list() == [504, 200]
 
 
+def test_a_call_may_say_in_its_message_how_long_its_answer_is_worth_having(shop: Shop) -> None:
+    shop.release(shop.add(Slow(4.5)))
+    bounds = Bounds(in_flight=8, threads=1)
+    with Rpc(shop, bounds) as running, ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(running.infer, typed([{**GOOD, "hour": 7}]))
+        _wait(lambda: running.http.in_flight == 1)
+        request = typed([GOOD])
+        request.parameters.add(key="timeout").value.int64_param = 100_000
+        started = time.monotonic()
+        code, details = running.refusal(request)
+        assert time.monotonic() - started < 0.4
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "the time in which the answer was wanted is over" in details
+        assert busy.result().outputs
+        request.parameters[0].value.int64_param = -5
+        code, details = running.refusal(request)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "parameters.timeout" in details
+
+
+def test_places_at_an_endpoint_are_shared_with_http_and_by_clients(shop: Shop) -> None:
+    shop.release(shop.add(Slow(4.5)))
+    late, bounds = typed([{**GOOD, "hour": 7}]), Bounds(in_flight=4, crowd=4, threads=8)
+    with Rpc(shop, bounds) as running, ThreadPoolExecutor(4) as pool:
+        url = f"{running.http.url}/predict/{ENDPOINT}"
+        hog = [
+            pool.submit(httpx.post, url, json={**GOOD, "hour": 7}, headers={"X-Client-Key": "hog"})
+            for _ in range(3)
+        ]
+        _wait(lambda: running.http.in_flight == 3)
+        asking = running.channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        one = asking.future(late.SerializeToString(), metadata=(("x-client-key", "other"),))
+        _wait(lambda: running.http.in_flight == 4)
+        code, _ = running.refusal(late)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert httpx.post(url, json=GOOD).status_code == 503
+        assert [done.result().status_code for done in hog] == [200] * 3
+        assert one.result()
+
+
 def test_who_sends_slowly_loses_its_place_to_others(shop: Shop) -> None:
     shop.release(shop.add(Constant(4.5)))
     with Rpc(shop, read_seconds=0.2) as running:
@@ -591,7 +631,7 @@ def test_who_sends_slowly_loses_its_place_to_others(shop: Shop) -> None:
         _wait(lambda: running.server.work.inside == 2)
         time.sleep(0.3)
         code, _ = running.refusal(typed([GOOD]))
-        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert code is grpc.StatusCode.UNAVAILABLE
         _wait(lambda: running.server.work.inside == 0)
         assert running.infer(typed([GOOD])).outputs
         hanging.set()

@@ -6,14 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
 
 from everfit import __version__
-from everfit.errors import EverfitError, NotFound, Overloaded, TooLarge
+from everfit.errors import EverfitError, NotFound, TooLarge
 from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.serving.arrow import decode_arrow, encode_arrow
@@ -21,6 +21,7 @@ from everfit.serving.batches import Batches
 from everfit.serving.binary import HEADER
 from everfit.serving.core import ModelServer, server_of
 from everfit.serving.counts import route_of
+from everfit.serving.door import Door, Uploads
 from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
@@ -34,6 +35,7 @@ from everfit.serving.reasons import Reasons, asked
 from everfit.serving.refusals import in_words_of_path
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
+from everfit.serving.terms import Terms, terms_of
 from everfit.web import (
     TEXT,
     Disconnected,
@@ -69,7 +71,8 @@ class App:
         self.servers = servers
         self.bounds = bounds
         self.explainers = Explainers(workspace)
-        self.in_flight = 0
+        self.door = Door(servers)
+        self.uploads = Uploads(bounds)
         self.observed = Observation(workspace, servers, open_spans(workspace))
         self.batches = {name: Batches(server) for name, server in servers.items()}
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="answer")
@@ -91,6 +94,11 @@ class App:
     def server(self, name: str) -> ModelServer:
         """Return the server of an endpoint, or raise NotFound."""
         return server_of(self.servers, name)
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are being answered."""
+        return sum(server.admission.inside for server in self.servers.values())
 
     @property
     def only(self) -> str:
@@ -132,6 +140,7 @@ class Call:
     route: str = ""
     refused: str | None = None
     started: float = 0.0
+    terms: Terms = field(default_factory=Terms)
 
     def __post_init__(self) -> None:
         self.started = received(self.scope)
@@ -159,7 +168,7 @@ class Call:
     async def answered(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
         """Return the answers for ``rows``, asked together with those of other requests."""
         self.rows = rows.height
-        self.answers = await self.app.batches[self.name].answer(rows, loaded)
+        self.answers = await self.terms.kept(self.app.batches[self.name].answer(rows, loaded))
         return self.answers
 
     async def beside(self, work: Callable[..., T], *arguments: object, size: int) -> T:
@@ -170,21 +179,14 @@ class Call:
 
     async def work(self, answer: Callable[[ModelServer, bytes], Awaitable[Reply]]) -> Reply:
         """Return what ``answer`` makes of the body; refuse when too much waits."""
-        app = self.app
-        server = app.server(self.name)
-        if app.in_flight >= app.bounds.in_flight:
-            raise Overloaded(
-                f"{app.in_flight} requests are being answered already",
-                hint="Send it again after the time in Retry-After, or start more servers.",
-            )
-        app.in_flight += 1
-        try:
-            with server.traffic.inside():
-                body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
-                self.is_read = True
-                return await answer(server, body)
-        finally:
-            app.in_flight -= 1
+        app, server = self.app, self.app.server(self.name)
+        self.terms = terms_of(self.scope["headers"])
+        with app.uploads.coming(self.scope, server.admission, self.terms.client):
+            body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
+        self.is_read = True
+        self.terms.check()
+        with server.admission.enter(self.terms.client, left=self.terms.left):
+            return await answer(server, body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +255,10 @@ async def infer(call: Call) -> Reply:
 
 def _tensors(call: Call, loaded: Loaded, body: bytes) -> Rows:
     most, head = call.app.bounds.rows, call.header(HEADER)
-    return decode_tensors(body, loaded.signature, max_rows=most, head=head)
+    rows = decode_tensors(body, loaded.signature, max_rows=most, head=head)
+    if rows.timeout_us:
+        call.terms.within(rows.timeout_us / 1e6)
+    return rows
 
 
 def _as_tensors(call: Call, loaded: Loaded, rows: Rows, answers: Answers) -> Reply:

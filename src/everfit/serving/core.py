@@ -18,6 +18,7 @@ from everfit.errors import EverfitError, NoRelease, NotFound
 from everfit.kernel import Workspace
 from everfit.monitoring import LabelLog, prediction_log
 from everfit.packages import Signature
+from everfit.serving.admission import Admission
 from everfit.serving.combine import Scoring, answers, log_message
 from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load
@@ -57,12 +58,13 @@ class ModelServer:
         self.workspace = workspace
         self.endpoint = endpoint
         self.bounds = bounds or Bounds()
+        self.admission = Admission(endpoint, self.bounds)
         self.problem: str | None = None
         with ExitStack() as opened:
             # If a later log cannot be opened, the earlier ones are let go of.
             kept: _Kept = {"writer": writer, "durable": durable}
-            bound = self.bounds.in_flight
-            self.traffic = opened.enter_context(Traffic(workspace, endpoint, **kept, bound=bound))
+            traffic = Traffic(workspace, endpoint, **kept, admission=self.admission)
+            self.traffic = opened.enter_context(traffic)
             labels = opened.enter_context(LabelLog(workspace, endpoint, **kept))
             self.labels = ServedLabels(labels, lambda: self.signature)
             self._log = opened.enter_context(prediction_log(workspace, endpoint, **kept))

@@ -13,12 +13,21 @@ CHAMPION, CANARY = "champion", "canary"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much a server takes on: past any of these it refuses instead of slowing down."""
+    """How much a server takes on: past any of these it refuses instead of slowing down.
+
+    An endpoint answers ``in_flight`` requests at once, and up to ``crowd`` where that many are
+    answered within ``queue_seconds``. ``upload_bytes`` is the memory for large bodies on their
+    way; each body has ``read_seconds``.
+    """
 
     body_bytes: int = 16 * 1024 * 1024
     rows: int = 10_000
     explained_rows: int = 100
     in_flight: int = 64
+    crowd: int = 1024
+    queue_seconds: float = 0.1
+    upload_bytes: int = 256 * 1024 * 1024
+    read_seconds: float = 10.0
     threads: int = 8
 
 
@@ -26,8 +35,9 @@ class Bounds:
 class Rows:
     """Rows to predict, typed by the signature, with the caller's keys and times if it gave any.
 
-    ``outputs`` are the outputs asked for, ``binary`` those of them that are to come as bytes, and
-    ``request`` is the caller's own id of the request.
+    ``outputs`` are the outputs asked for, ``binary`` those of them that are to come as bytes,
+    ``request`` is the caller's own id of the request, and ``timeout_us`` the microseconds in which
+    it wants the answer, 0 for no end.
     """
 
     frame: pl.DataFrame
@@ -36,6 +46,7 @@ class Rows:
     outputs: tuple[str, ...] = ()
     binary: frozenset[str] = frozenset()
     request: str | None = None
+    timeout_us: int = 0
 
     @property
     def height(self) -> int:

@@ -16,7 +16,7 @@ from everfit.serving.app import App
 from everfit.serving.core import ModelServer
 from everfit.serving.model import Bounds
 from everfit.serving.observed import Observation
-from everfit.web import Background, Server, listen, stopping_on_signals
+from everfit.web import Background, Patience, Server, listen, stopping_on_signals
 
 if TYPE_CHECKING:
     from everfit.serving.rpc import RpcServer
@@ -43,6 +43,7 @@ class Endpoints:
                 server = ModelServer(workspace, name, writer=writer, durable=durable, bounds=bounds)
                 self.servers[name] = opened.enter_context(server)
             self.app = App(workspace, self.servers, bounds)
+            self.patience = Patience(head=bounds.read_seconds, body=bounds.read_seconds)
             opened.callback(self.app.close)
             self._opened = opened.pop_all()
 
@@ -99,7 +100,7 @@ def serve(
         stack.callback(served.close)
         if rpc is not None:
             stack.enter_context(rpc(workspace, served.servers, served.app.bounds))
-        server = Server(served.app)
+        server = Server(served.app, door=served.app.door, patience=served.patience)
         listening(opened.getsockname()[1])
         stop = threading.Event()
         poller = threading.Thread(target=served.poll, args=(stop, poll_seconds), name="poll")
@@ -141,7 +142,8 @@ class BackgroundServer:
         self._endpoints = Endpoints(
             workspace, endpoints, writer="background", durable=durable, bounds=bounds
         )
-        self._server = Background(self._endpoints.app)
+        served = self._endpoints
+        self._server = Background(served.app, door=served.app.door, patience=served.patience)
         self.url = self._server.url
 
     def __enter__(self) -> Self:

@@ -101,6 +101,7 @@ def decode_tensors(
         parameters = {}
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
     outputs, binary = asked_outputs(request.get("outputs"), parameters, signature, problems)
+    timeout = asked_timeout(parameters.get("timeout", 0), problems)
     problems.raise_any()
     number = request.get("id")
     return Rows(
@@ -110,7 +111,16 @@ def decode_tensors(
         outputs=outputs,
         binary=binary,
         request=number if isinstance(number, str) else None,
+        timeout_us=timeout,
     )
+
+
+def asked_timeout(given: Any, problems: Problems) -> int:
+    """Return the parameter ``timeout``, microseconds as Triton has them; 0 stands for no end."""
+    if type(given) is int and 0 <= given < 2**63:
+        return given
+    problems.add("parameters.timeout", describe(given), "write a whole number of microseconds")
+    return 0
 
 
 def _tensors(inputs: Any, problems: Problems) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -15,7 +14,8 @@ import polars as pl
 from everfit.errors import NoRelease
 from everfit.kernel import Workspace
 from everfit.monitoring import PROBE, REQUEST_SCHEMA, request_log
-from everfit.serving.counts import EDGES, SIZES, Counts, Latencies, Present, Served, copied
+from everfit.serving.admission import Admission
+from everfit.serving.counts import EDGES, SIZES, Counts, Latencies, Served, copied
 from everfit.serving.families import LOCAL
 from everfit.serving.metering import LOG, MODEL, SHARED, Loading, Metered
 from everfit.serving.model import Answers
@@ -32,13 +32,12 @@ MOST_WAITING = 100_000
 class Tally:
     """Counts as they grow; any number of threads may count at the same time."""
 
-    def __init__(self, *, bound: int = 0) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = Counts(present=Present(bound=bound))
+        self._counts = Counts()
         # The same objects as in the counts, found in one step.
         self._routes: dict[tuple[str, int], Latencies] = {}
         self._arms: dict[tuple[int, str], Served] = {}
-        self._full_since = 0.0
         # Of this process alone: what went before is not in them.
         self.metered = 0.0
         self.noted = 0
@@ -46,10 +45,7 @@ class Tally:
     def counts(self) -> Counts:
         """Return what was counted so far, as a value of its own."""
         with self._lock:
-            found = copied(self._counts)
-            if self._full_since:
-                found.full_seconds += time.perf_counter() - self._full_since
-        return found
+            return copied(self._counts)
 
     def begin_from(self, counts: Counts) -> None:
         """Go on from what another process had counted; how it is at present stays as it is.
@@ -62,27 +58,6 @@ class Tally:
             self._counts.present = present
             self._routes.clear()
             self._arms.clear()
-
-    def inside(self) -> Inside:
-        """Return the context in which a request is being answered."""
-        return Inside(self)
-
-    def enter(self) -> None:
-        """Count one more request that is being answered; ``leave`` is called at its end."""
-        with self._lock:
-            present = self._counts.present
-            present.in_flight += 1
-            if present.in_flight == present.bound:
-                self._full_since = time.perf_counter()
-
-    def leave(self) -> None:
-        """Count one less."""
-        with self._lock:
-            present = self._counts.present
-            if present.in_flight == present.bound and self._full_since:
-                self._counts.full_seconds += time.perf_counter() - self._full_since
-                self._full_since = 0.0
-            present.in_flight -= 1
 
     def count(self, route: str, status: int, seconds: float, refused: str | None = None) -> None:
         """Count one request at ``route`` that was answered, or refused, with ``status``."""
@@ -130,21 +105,6 @@ class Tally:
         found.latencies.seconds += seconds
 
 
-class Inside:
-    """A context of which ``tally`` counts how often it is entered at the moment."""
-
-    __slots__ = ("_tally",)
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def __enter__(self) -> None:
-        self._tally.enter()
-
-    def __exit__(self, *_: object) -> None:
-        self._tally.leave()
-
-
 class Traffic(Tally):
     """Counts the requests of one endpoint and hands them to the request log.
 
@@ -159,10 +119,11 @@ class Traffic(Tally):
         *,
         writer: str,
         durable: bool = True,
-        bound: int = 0,
+        admission: Admission,
     ) -> None:
-        super().__init__(bound=bound)
+        super().__init__()
         self.endpoint = endpoint
+        self._admission = admission
         self._log = request_log(workspace, endpoint, writer=writer, durable=durable)
         self._waiting: list[tuple[Any, ...]] = []
         self._sizes: dict[int, int] = {}
@@ -209,6 +170,13 @@ class Traffic(Tally):
             self._probed = at
             status = NOT_READY if self._counts.present.revision is None else OK
             self._waiting.append((at, status, 0, None, None, PROBE))
+
+    def counts(self) -> Counts:
+        """Return what was counted so far, and who is inside now."""
+        found, admission = super().counts(), self._admission
+        found.present.in_flight, found.present.bound = admission.inside, admission.places
+        found.full_seconds += admission.full_seconds
+        return found
 
     def begin_from(self, counts: Counts) -> None:
         """Go on from what another process had counted, and had logged."""

@@ -1,6 +1,7 @@
 """HTTP as ASGI gives it: calls read within bounds, replies, routes, loopback sockets, uvicorn."""
 
 from everfit.web.asgi import (
+    RETRY_AFTER,
     TEXT,
     Disconnected,
     Receive,
@@ -8,6 +9,7 @@ from everfit.web.asgi import (
     Scope,
     Send,
     answered,
+    as_http,
     body_chunks,
     error_reply,
     json_reply,
@@ -18,17 +20,21 @@ from everfit.web.asgi import (
 )
 from everfit.web.gathering import Gathering
 from everfit.web.loopback import listen, refuse_foreign_host
-from everfit.web.process import Background, Server, received, stopping_on_signals
+from everfit.web.process import Background, Server, stopping_on_signals
+from everfit.web.protocol import Doorkeeper, Patience, received
 from everfit.web.routes import Found, Missing, Routes
 from everfit.web.streams import StreamedReply, send_stream
 
 __all__ = [
+    "RETRY_AFTER",
     "TEXT",
     "Background",
     "Disconnected",
+    "Doorkeeper",
     "Found",
     "Gathering",
     "Missing",
+    "Patience",
     "Receive",
     "Reply",
     "Routes",
@@ -37,6 +43,7 @@ __all__ = [
     "Server",
     "StreamedReply",
     "answered",
+    "as_http",
     "body_chunks",
     "error_reply",
     "json_reply",

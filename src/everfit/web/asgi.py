@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -19,6 +21,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
+# What a refusal holds in its context where it knows when to come again, in whole seconds.
+RETRY_AFTER = "retry_after_seconds"
 RETRY_AFTER_SECONDS = 1
 # What is still read of a body that was refused, so that its sender comes to read the answer.
 LINGER_BYTES = 256 * 1024 * 1024
@@ -48,7 +52,8 @@ def error_reply(error: EverfitError) -> Reply:
     """Return the one shape in which every refusal and failure is told."""
     headers: list[tuple[bytes, bytes]] = []
     if error.status in (429, 503):
-        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
+        seconds = error.context.get(RETRY_AFTER, RETRY_AFTER_SECONDS)
+        headers.append((b"retry-after", str(seconds).encode()))
     if error.status == TooLarge.status:
         # The rest of the body is not read, so the connection cannot be used again.
         headers.append((b"connection", b"close"))
@@ -67,10 +72,12 @@ def error_reply(error: EverfitError) -> Reply:
     )
 
 
-def plain_error(status: int, code: str, message: str, hint: str) -> Reply:
+def plain_error(
+    status: int, code: str, message: str, hint: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> Reply:
     """Return an error of HTTP itself in the same shape."""
     body = {"code": code, "message": message, "hint": hint, "problems": [], "context": {}}
-    return Reply(status=status, body=msgspec.json.encode({"error": body}))
+    return Reply(status=status, body=msgspec.json.encode({"error": body}), headers=headers)
 
 
 def _plain(value: object) -> bool:
@@ -160,6 +167,17 @@ def _too_large(size: int, most: int) -> TooLarge:
         hint="Send it in several smaller requests.",
         bytes=size,
     )
+
+
+def as_http(reply: Reply) -> bytes:
+    """Return a whole answer as it is written to a connection."""
+    phrase = HTTPStatus(reply.status).phrase.encode()
+    fields = [
+        (b"date", formatdate(usegmt=True).encode()),
+        *_head(reply)["headers"],
+    ]
+    lines = [b"HTTP/1.1 %d %b" % (reply.status, phrase), *(b"%b: %b" % field for field in fields)]
+    return b"\r\n".join([*lines, b"", reply.body])
 
 
 async def send_reply(send: Send, reply: Reply) -> None:

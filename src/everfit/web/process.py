@@ -2,59 +2,49 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from everfit.web.asgi import Receive, Scope, Send
 from everfit.web.loopback import listen
+from everfit.web.protocol import Doorkeeper, Patience, connections
 
 DRAIN_SECONDS = 30
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Where a call says when the first byte of it was read.
-RECEIVED = "everfit.received"
-
-
-class _Stamping(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
-    """uvicorn's protocol, which notes in the scope of each call when it began to be read."""
-
-    def on_message_begin(self) -> None:
-        """Begin a message."""
-        super().on_message_begin()
-        self.scope[RECEIVED] = time.perf_counter()
-
-
-def received(scope: Scope) -> float:
-    """Return when the first byte of a call was read, in ``time.perf_counter``'s seconds.
-
-    A request whose bytes wait behind others in the event loop has been waiting since then; what
-    waits in the kernel, because the loop does not come to reading, cannot be seen from here.
-    """
-    return float(scope.get(RECEIVED) or time.perf_counter())
-
 
 class Server:
-    """Answers with ``application`` what comes in at a socket."""
+    """Answers with ``application`` what comes in at a socket.
 
-    def __init__(self, application: Application) -> None:
+    What the ``door`` refuses it answers, and the application does not see.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        door: Doorkeeper | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        patience = patience or Patience()
         config = uvicorn.Config(
             application,
-            http=_Stamping,
             lifespan="off",
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            http=connections(door, patience),
+            timeout_keep_alive=math.ceil(patience.idle),
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         self._uvicorn = uvicorn.Server(config)
@@ -71,8 +61,14 @@ class Server:
 class Background:
     """Answers with ``application`` at ``url``, a free port, on a thread of this process."""
 
-    def __init__(self, application: Application) -> None:
-        self._server = Server(application)
+    def __init__(
+        self,
+        application: Application,
+        *,
+        door: Doorkeeper | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._server = Server(application, door=door, patience=patience)
         self._listening = listen("127.0.0.1", 0)
         self.url = "http://{}:{}".format(*self._listening.getsockname())
         self._thread = threading.Thread(

@@ -1,4 +1,7 @@
-"""How many calls are let in at once: past the bound they are refused, never kept waiting."""
+"""The threads of calls: past so many they are refused, never kept waiting.
+
+Who is let in at an endpoint is decided once a message says which one it is for.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from everfit.errors import Overloaded
+from everfit.errors import EndpointFull
 
 # So long a call may take to send its message once others have to be refused.
 READ_SECONDS = 10.0
 
 
-class Admission:
+class CallThreads:
     """Lets ``most`` calls in; any number of threads may ask at once.
 
     A call holds its place from before its message is read. Who sends it slower than in
@@ -35,11 +38,11 @@ class Admission:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place, or raise Overloaded; ``reading`` is called inside."""
+        """Hold a place, or raise EndpointFull; ``reading`` is called inside."""
         with self._lock:
             if self._inside >= self._most:
                 self._end_slow()
-                raise Overloaded(
+                raise EndpointFull(
                     f"{self._inside} requests are being answered already",
                     hint="Send it again after the time in Retry-After, or start more servers.",
                 )

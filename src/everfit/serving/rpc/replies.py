@@ -14,13 +14,13 @@ from everfit.serving.refusals import RPC_CODES
 from everfit.serving.rpc.messages import message
 from everfit.serving.rpc.wire import MEMBERS, as_bytes
 from everfit.serving.tensors import describe_model
+from everfit.web import RETRY_AFTER
 
 ModelInferResponse = message("ModelInferResponse")
 ModelMetadataResponse = message("ModelMetadataResponse")
 STATUSES: dict[int, grpc.StatusCode] = {
     status: grpc.StatusCode[name] for status, name in RPC_CODES.items()
 }
-RETRY_AFTER_MS = 1000
 # Clients refuse answers whose headers are longer than 8 KiB; this much of them is the text.
 MOST_DETAILS, MOST_LINE = 5000, 400
 
@@ -74,7 +74,8 @@ def refuse(context: Any, error: EverfitError) -> None:
     """
     trailing = [("everfit-code", error.code)]
     if error.status in (429, 503):
-        trailing.append(("grpc-retry-pushback-ms", str(RETRY_AFTER_MS)))
+        seconds = error.context.get(RETRY_AFTER, 1)
+        trailing.append(("grpc-retry-pushback-ms", f"{seconds}000"))
     context.set_trailing_metadata(tuple(trailing))
     context.set_code(STATUSES.get(error.status, grpc.StatusCode.INTERNAL))
     context.set_details(details(error))

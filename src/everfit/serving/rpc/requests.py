@@ -20,8 +20,9 @@ from everfit.packages import Field, Kind, Signature
 from everfit.serving.columns import DTYPES as COLUMNS
 from everfit.serving.columns import Problems, check_count, column, describe, keys_and_times
 from everfit.serving.model import Rows
+from everfit.serving.rpc.messages import CHOICE
 from everfit.serving.rpc.wire import DTYPES, MEMBERS, split_texts
-from everfit.serving.tensors import ACCEPTED, asked_outputs, check_names
+from everfit.serving.tensors import ACCEPTED, asked_outputs, asked_timeout, check_names
 
 # Up to this many rows a column is built faster from values than from an array.
 FEW_ROWS = 30
@@ -69,6 +70,7 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Rows
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
     wanted = [{"name": output.name} for output in request.outputs]
     outputs, _ = asked_outputs(wanted or None, {}, signature, problems)
+    timeout = asked_timeout(timeout_of(request.parameters), problems)
     columns = [
         _column(field, inputs[field.name], count, nulls.get(field.name, ()), problems)
         for field in signature.inputs
@@ -81,7 +83,17 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Rows
         times=times,
         outputs=outputs,
         request=request.id or None,
+        timeout_us=timeout,
     )
+
+
+def timeout_of(parameters: Any) -> Any:
+    """Return the parameter ``timeout`` as it was sent, 0 where it was not."""
+    for item in parameters:
+        if item.key == "timeout":
+            kind = item.value.WhichOneof(CHOICE)
+            return getattr(item.value, kind) if kind else None
+    return 0
 
 
 def _quick_frame(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import grpc
@@ -20,10 +20,11 @@ from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer, server_of
 from everfit.serving.families import RPC
 from everfit.serving.model import Answers, Bounds
-from everfit.serving.rpc.admission import READ_SECONDS, Admission
+from everfit.serving.rpc.admission import READ_SECONDS, CallThreads
 from everfit.serving.rpc.messages import SERVICE, message
 from everfit.serving.rpc.replies import encode_answers, encode_model, refuse
-from everfit.serving.rpc.requests import decode_request
+from everfit.serving.rpc.requests import decode_request, timeout_of
+from everfit.serving.terms import CLIENT, Terms, client_key
 from everfit.web import listen
 
 ModelReadyRequest = message("ModelReadyRequest")
@@ -77,8 +78,8 @@ class RpcServer:
         self.servers = servers
         self.bounds = bounds
         self.ending = False
-        self.work = Admission(bounds.in_flight, read_seconds=read_seconds)
-        self.questions = Admission(QUESTIONS, read_seconds=read_seconds)
+        self.work = CallThreads(bounds.in_flight, read_seconds=read_seconds)
+        self.questions = CallThreads(QUESTIONS, read_seconds=read_seconds)
         # Everybody let in has a thread, most of them waiting for bytes; so many compute at once.
         self.computing = threading.BoundedSemaphore(bounds.threads)
         self._threads = ThreadPoolExecutor(
@@ -148,6 +149,7 @@ class Call:
     counted: ModelServer | None = None
     answers: Answers | None = None
     rows: int = 0
+    terms: Terms = field(default_factory=Terms)
 
     def run(self, method: Callable[[Call], bytes]) -> bytes:
         """Return the answer of ``method``, or nothing once the status of the call is set."""
@@ -176,7 +178,7 @@ class Call:
             )
         return answer
 
-    def read(self, kind: Any, admission: Admission) -> Any:
+    def read(self, kind: Any, admission: CallThreads) -> Any:
         """Return the call's message; raises Invalid if there is none, or it is no ``kind``."""
         with admission.reading(self.context.cancel):
             body = next(self.messages, None)
@@ -190,10 +192,26 @@ class Call:
                 hint="Send what the Open Inference Protocol, version 2, describes.",
             ) from error
 
+    def agree(self, asked: Any) -> None:
+        """Take up the terms of the call and of its message."""
+        for name, value in self.context.invocation_metadata():
+            if name == CLIENT.lower():
+                self.terms.client = client_key(value.encode())
+        timeout = timeout_of(asked.parameters)
+        if isinstance(timeout, int) and timeout > 0:
+            self.terms.within(timeout / 1e6)
+
+    @property
+    def left(self) -> float:
+        """Return the seconds in which an answer is wanted."""
+        own, remaining = self.terms.left, float(self.context.time_remaining())
+        return remaining if own is None else min(own, remaining)
+
     def stay(self) -> None:
-        """Return if the caller still waits; raises Gone."""
+        """Return if the caller still waits; raises Gone, or DeadlineExceeded."""
         if self.context.time_remaining() <= 0 or not self.context.is_active():
             raise Gone
+        self.terms.check()
 
 
 def live(_call: Call) -> bytes:
@@ -239,9 +257,10 @@ def infer(call: Call) -> bytes:
         raise Unavailable("this server is ending", hint="Send it again: to its successor.")
     with call.on.work.place():
         asked = call.read(ModelInferRequest, call.on.work)
+        call.agree(asked)
         call.stay()
         call.counted = call.on.server(asked.model_name)
-        with call.counted.traffic.inside(), _turn(call):
+        with call.counted.admission.enter(call.terms.client, left=call.left), _turn(call):
             return _inferred(call, call.counted, asked)
 
 
@@ -259,8 +278,9 @@ def _inferred(call: Call, server: ModelServer, asked: Any) -> bytes:
 @contextmanager
 def _turn(call: Call) -> Iterator[None]:
     """Wait for one of the turns to compute; raises Gone if nobody waits for the answer by then."""
-    turns, left = call.on.computing, call.context.time_remaining()
-    if not turns.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
+    turns = call.on.computing
+    if not turns.acquire(timeout=max(min(call.left, threading.TIMEOUT_MAX), 0)):
+        call.terms.check()
         raise Gone
     try:
         call.stay()
