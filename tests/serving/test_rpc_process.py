@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import grpc
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from sklearn.linear_model import LinearRegression
@@ -31,8 +32,8 @@ from pathlib import Path
 from everfit.kernel import load_settings, open_workspace
 from everfit.serving import serve
 workspace = open_workspace(load_settings(Path(sys.argv[1]), environment={}))
-ports = {"port": int(sys.argv[2]), "grpc_port": int(sys.argv[3])}
-serve(workspace, ["bike"], host="127.0.0.1", poll_seconds=0.05, **ports)
+at = {"host": "127.0.0.1", "port": int(sys.argv[2]), "grpc_port": int(sys.argv[3])}
+serve(workspace, ["bike"], workers=int(sys.argv[4]), poll_seconds=0.05, **at)
 print("closed")
 """
 ASK = """
@@ -70,10 +71,10 @@ def started(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 @contextmanager
 def server(
-    workspace: Workspace,
+    workspace: Workspace, *, workers: int = 1
 ) -> Iterator[tuple[subprocess.Popen[str], triton.InferenceServerClient, str]]:
     port = free_port()
-    process = started(SERVE, workspace.home.parent, free_port(), port)
+    process = started(SERVE, workspace.home.parent, free_port(), port, workers)
     client = triton.InferenceServerClient(f"127.0.0.1:{port}")
     try:
         deadline = time.monotonic() + 30
@@ -149,6 +150,40 @@ def test_sigterm_ends_it_once_all_that_it_took_on_is_answered(shop: Shop) -> Non
     assert {status for _, status in ended} == {str(grpc.StatusCode.UNAVAILABLE)}
     answered = sum(count for count, _ in ended)
     assert shop.logged().height == shop.logged("requests").height == answered > 0
+
+
+def test_two_workers_share_the_port_and_one_that_is_killed_is_back(shop: Shop) -> None:
+    shop.release(shop.add(line(2.0), SIGNATURE))
+    with server(shop.workspace, workers=2) as (process, _, address):
+        running = psutil.Process(process.pid)
+        for _ in range(2):
+            deadline = time.monotonic() + 30
+            while (answering := _answering(running, address)) != 2:
+                assert time.monotonic() < deadline, answering
+            running.children()[0].kill()
+    logged = shop.logged()
+    assert logged["id"].n_unique() == logged.height
+
+
+def _answering(running: psutil.Process, address: str) -> int:
+    """Return how many workers answer, of connections that are opened anew and spread over them."""
+    apart = ("grpc.use_local_subchannel_pool", 1)
+    found = set()
+    for _ in range(8):
+        client = triton.InferenceServerClient(address, channel_args=[apart])
+        try:
+            assert asked(client, [0.5]) == pytest.approx([1.0])
+            found |= {
+                child.pid
+                for child in running.children()
+                for one in child.net_connections("tcp")
+                if one.status == "ESTABLISHED"
+            }
+        except (triton.InferenceServerException, psutil.NoSuchProcess):
+            continue
+        finally:
+            client.close()
+    return len(found)
 
 
 def test_a_grpc_port_in_use_is_told_and_nothing_is_left_open(shop: Shop) -> None:

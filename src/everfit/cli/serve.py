@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +24,11 @@ GRPC_PORT = click.option(
     type=click.IntRange(1, 65_535),
     help="Port on which to answer over gRPC as well; needs everfit[grpc].",
 )
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Processes that answer predictions; one per core where it is not given.",
+)
 
 
 @click.command()
@@ -30,18 +36,21 @@ GRPC_PORT = click.option(
 @HOST
 @PORT
 @GRPC_PORT
-def serve(folder: Path, host: str | None, port: int | None, grpc_port: int | None) -> None:
+@WORKERS
+def serve(folder: Path, **asked: Any) -> None:
     """Answer predictions over HTTP for the project's model, and take labels."""
-    _serve(opened(folder), host, port, grpc_port)
+    _serve(opened(folder), **asked)
 
 
 @click.command()
 @FOLDER
 @HOST
 @PORT
+@GRPC_PORT
+@WORKERS
 @click.option("--every", default=5.0, help="Seconds between two turns of the loop.")
 @click.option("--serve/--no-serve", "serving", default=True, help="Also answer predictions.")
-def up(folder: Path, host: str | None, port: int | None, every: float, serving: bool) -> None:
+def up(folder: Path, every: float, serving: bool, **asked: Any) -> None:
     """Run the whole loop: serve, watch, move rollouts, retrain when a trigger asks for it.
 
     What happens is printed as it does. Several may run at once, each on a port of its own.
@@ -60,7 +69,7 @@ def up(folder: Path, host: str | None, port: int | None, every: float, serving: 
             thread.start()
         try:
             if serving:
-                _serve(project, host, port)
+                _serve(project, **asked)
             else:
                 _wait_for_signal()
         finally:
@@ -87,7 +96,12 @@ class _News:
 
 
 def _serve(
-    project: Project, host: str | None, port: int | None, grpc_port: int | None = None
+    project: Project,
+    *,
+    host: str | None,
+    port: int | None,
+    grpc_port: int | None,
+    workers: int | None,
 ) -> None:
     settings, model = project.workspace.settings, project.policy.model
     host, port = host or settings.host, settings.port if port is None else port
@@ -108,6 +122,7 @@ def _serve(
         host=host,
         port=port,
         grpc_port=grpc_port,
+        workers=workers,
         listening=listening,
     )
 

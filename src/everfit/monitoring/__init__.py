@@ -1,5 +1,10 @@
 """Watching: logs, windows, drift, late labels, true quality, alerts."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from everfit.monitoring.live import LiveWatch
 from everfit.monitoring.log import (
     PREDICTION_SCHEMA,
@@ -11,7 +16,6 @@ from everfit.monitoring.log import (
     receive_labels,
     request_log,
 )
-from everfit.monitoring.metrics import Metric, ten_metrics
 from everfit.monitoring.model import (
     Alert,
     AlertKind,
@@ -35,6 +39,9 @@ from everfit.monitoring.service import (
     sweep,
     windows,
 )
+
+if TYPE_CHECKING:
+    from everfit.monitoring.metrics import Metric, ten_metrics
 
 __all__ = [
     "PREDICTION_SCHEMA",
@@ -69,3 +76,12 @@ __all__ = [
     "ten_metrics",
     "windows",
 ]
+
+# Loaded on first use: they need the rooms of training, which a model server does without.
+_LATER = {"Metric", "ten_metrics"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("everfit.monitoring.metrics"), name)

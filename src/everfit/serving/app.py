@@ -22,6 +22,7 @@ from everfit.serving.binary import HEADER
 from everfit.serving.core import ModelServer, server_of
 from everfit.serving.counts import route_of
 from everfit.serving.door import Door, Uploads
+from everfit.serving.exchange import Exchange
 from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
@@ -65,7 +66,12 @@ class App:
     """Serves endpoints over HTTP. Predictions run on a few threads; past the bounds it refuses."""
 
     def __init__(
-        self, workspace: Workspace, servers: Mapping[str, ModelServer], bounds: Bounds
+        self,
+        workspace: Workspace,
+        servers: Mapping[str, ModelServer],
+        bounds: Bounds,
+        *,
+        exchange: Exchange | None = None,
     ) -> None:
         self.workspace = workspace
         self.servers = servers
@@ -73,7 +79,9 @@ class App:
         self.explainers = Explainers(workspace)
         self.door = Door(servers)
         self.uploads = Uploads(bounds)
-        self.observed = Observation(workspace, servers, open_spans(workspace))
+        self.observed = Observation(
+            workspace, servers, spans=open_spans(workspace), exchange=exchange
+        )
         self.batches = {name: Batches(server) for name, server in servers.items()}
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="answer")
 
@@ -343,8 +351,9 @@ def _received(server: ModelServer, body: bytes) -> bytes:
 
 
 async def metrics(call: Call) -> Reply:
-    """``GET /metrics``: counters in Prometheus' text format."""
-    return Reply(status=200, body=call.app.observed.page(), media=TEXT)
+    """``GET /metrics``: what all workers counted, in Prometheus' text format."""
+    text = await call.app.in_thread(call.app.observed.page)
+    return Reply(status=200, body=text, media=TEXT)
 
 
 async def openapi(call: Call) -> Reply:

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol
 
+import msgspec
+
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer
-from everfit.serving.counts import SERVER, Counts
+from everfit.serving.counts import SERVER, Counts, merged_endpoints
+from everfit.serving.exchange import Exchange
 from everfit.serving.exposition import Prices, exposition
 from everfit.serving.metering import Overhead, this_process
 from everfit.serving.model import Answers
@@ -17,6 +20,8 @@ from everfit.serving.traffic import Tally
 from everfit.web import Scope
 
 log = logging.getLogger(__name__)
+ENCODER = msgspec.msgpack.Encoder()
+DECODER = msgspec.msgpack.Decoder(dict[str, Counts])
 # What asks whether there is a model to answer with.
 PROBES = {f"GET {path}" for path in ("/v2/health/ready", "/v2/models/{name}/ready")}
 PROBES |= {"GET /ping", "GET /health"}
@@ -49,14 +54,18 @@ class SpanRecorder(Protocol):
 class Observation:
     """Counts the requests of a server's endpoints, and what they cost.
 
-    With ``spans``, each becomes one.
+    With ``spans``, each becomes one. With an ``exchange`` there are other workers of the same
+    server: a worker that takes another one's place goes on from what that one told last, and
+    nobody is shown more of a worker than it has told, so that no counter ever goes back.
     """
 
     def __init__(
         self,
         workspace: Workspace,
         servers: Mapping[str, ModelServer],
+        *,
         spans: SpanRecorder | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         self._workspace = workspace
         self._spans = spans
@@ -64,6 +73,10 @@ class Observation:
         self._tally = Tally()
         self._cpu_before = 0.0
         self._overhead = Overhead([server.traffic for server in servers.values()])
+        self._exchange = exchange
+        before = exchange.last() if exchange else None
+        if before:
+            self.begin_from(DECODER.decode(before))
 
     def note(self, call: Noted, status: int, seconds: float) -> None:
         """Count one request that was answered, or refused, with ``status``."""
@@ -110,14 +123,33 @@ class Observation:
         own.process.cpu_seconds += self._cpu_before
         return {SERVER: own, **{name: one.traffic.counts() for name, one in self._servers.items()}}
 
+    def tell(self) -> None:
+        """Tell the other workers what this one has counted; raises OSError where it cannot."""
+        if self._exchange:
+            self._exchange.tell(self._encoded)
+
+    def totals(self) -> dict[str, Counts]:
+        """Return the counts of all workers together, the others' as they told them last."""
+        if self._exchange is None:
+            return self.counts()
+        try:
+            own = self._exchange.tell(self._encoded)
+        except OSError as error:
+            log.warning("what was counted cannot be told to the other workers: %s", error)
+            own = self._exchange.last() or ENCODER.encode({})
+        return merged_endpoints(map(DECODER.decode, (own, *self._exchange.others())))
+
     def close(self) -> None:
         """Send the spans that are not sent yet."""
         if self._spans is not None:
             self._spans.close()
 
     def page(self) -> bytes:
-        """Return the counts in Prometheus' text format."""
-        return exposition(self.counts(), prices_of(self._workspace)).encode()
+        """Return the counts of all workers in Prometheus' text format."""
+        return exposition(self.totals(), prices_of(self._workspace)).encode()
+
+    def _encoded(self) -> bytes:
+        return ENCODER.encode(self.counts())
 
 
 def open_spans(workspace: Workspace) -> SpanRecorder | None:

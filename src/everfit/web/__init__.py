@@ -20,12 +20,13 @@ from everfit.web.asgi import (
 )
 from everfit.web.gathering import Gathering
 from everfit.web.loopback import listen, refuse_foreign_host
-from everfit.web.process import Background, Server, stopping_on_signals
+from everfit.web.process import DRAIN_SECONDS, Background, Server, stopping_on_signals
 from everfit.web.protocol import Doorkeeper, Patience, received
 from everfit.web.routes import Found, Missing, Routes
 from everfit.web.streams import StreamedReply, send_stream
 
 __all__ = [
+    "DRAIN_SECONDS",
     "RETRY_AFTER",
     "TEXT",
     "Background",

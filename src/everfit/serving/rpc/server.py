@@ -38,8 +38,6 @@ QUESTIONS, REFUSALS = 4, 4
 LATE = 504
 ROUTE = f"{RPC} {SERVICE}/ModelInfer"
 OPTIONS = (
-    # Else a second server would get half of the calls to the port of the first.
-    ("grpc.so_reuseport", 0),
     # A connection whose other end is gone without a word is found out, and closed.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -53,6 +51,9 @@ class Gone(Exception):
 
 class RpcServer:
     """Answers calls at ``host:port``, a loopback address, from ``start`` to ``close``.
+
+    Where the port is ``shared`` other processes listen there as well, and the system gives each
+    connection to one of them; whether the port is free was asked before the first.
 
     Raises
     ------
@@ -72,6 +73,7 @@ class RpcServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        shared: bool = False,
         read_seconds: float = READ_SECONDS,
     ) -> None:
         self.workspace = workspace
@@ -85,15 +87,14 @@ class RpcServer:
         self._threads = ThreadPoolExecutor(
             bounds.in_flight + QUESTIONS + REFUSALS, thread_name_prefix="rpc"
         )
-        options = [*OPTIONS, ("grpc.max_receive_message_length", bounds.body_bytes)]
+        # Not by itself: a second server would get half of the calls to the port of the first.
+        sharing = ("grpc.so_reuseport", int(shared))
+        options = [*OPTIONS, sharing, ("grpc.max_receive_message_length", bounds.body_bytes)]
         self._grpc = grpc.server(self._threads, options=options)
         self._grpc.add_generic_rpc_handlers((self._handlers(),))
-        self.port = self._bind(host, port)
+        self.port = self._bind(host, port if shared else _free(host, port))
 
     def _bind(self, host: str, port: int) -> int:
-        # gRPC takes no socket, and tells little: what is wrong with the address shows first here.
-        with listen(host, port, option="--grpc-port") as tried:
-            port = tried.getsockname()[1]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             return int(self._grpc.add_insecure_port(address))
@@ -212,6 +213,12 @@ class Call:
         if self.context.time_remaining() <= 0 or not self.context.is_active():
             raise Gone
         self.terms.check()
+
+
+def _free(host: str, port: int) -> int:
+    # gRPC takes no socket, and tells little: what is wrong with the address shows first here.
+    with listen(host, port, option="--grpc-port") as tried:
+        return int(tried.getsockname()[1])
 
 
 def live(_call: Call) -> bytes:
