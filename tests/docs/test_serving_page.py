@@ -27,7 +27,7 @@ def test_every_line_is_answered(workspace: Workspace, tmp_path: Path, blocks: Bl
     row = {"temp": [0.3], "hour": [8], "sky": ["rain"], "holiday": [False]}
     pl.DataFrame(row).write_ipc_stream(tmp_path / "rows.arrow")
     lines = [line for kind, text in blocks(PAGE) if kind == "sh" for line in text.splitlines()]
-    assert len(lines) == 10
+    assert len(lines) == 11
     with BackgroundServer(workspace, [ENDPOINT], durable=False) as server:
         for line in lines:
             command = line.replace("curl -s http://127.0.0.1:8080", f"curl -sSf {server.url}")
@@ -38,7 +38,7 @@ def test_every_line_is_answered(workspace: Workspace, tmp_path: Path, blocks: Bl
             if "invocations" in line:
                 assert msgspec.json.decode(done.stdout) == {"predictions": [4.5]}
     assert pl.read_ipc_stream(tmp_path / "answers.arrow")["prediction"].to_list() == [4.5]
-    assert shop.logged().height == 8
+    assert shop.logged().height == 9
 
 
 def test_every_protocol_is_on_the_page(root: Path) -> None:
