@@ -333,7 +333,7 @@ def test_numbers_of_every_datatype_are_read(datatype: str, dtype: str, count: in
     request = message("ModelInferRequest")()
     request.inputs.add(name="n", datatype=datatype, shape=[count])
     request.raw_input_contents.append(values.tobytes())
-    frame = decode_request(request, signature, max_rows=100).frame
+    frame = decode_request(request, signature, max_rows=100).rows.frame
     assert frame["n"].to_list() == [float(at) for at in range(count)]
 
 
@@ -352,7 +352,7 @@ def test_any_numbers_are_what_they_were_and_nan_is_nothing(
         request.raw_input_contents.append(np.array(values).tobytes())
     else:
         tensor.contents.fp64_contents.extend(values)
-    found = decode_request(request, signature, max_rows=100).frame["n"].to_list()
+    found = decode_request(request, signature, max_rows=100).rows.frame["n"].to_list()
     assert found == [None if value != value else value for value in values]
 
 
@@ -365,7 +365,7 @@ def test_bytes_that_are_no_texts_are_refused_and_break_nothing(content: bytes, c
     request.raw_input_contents.append(content)
     refused = False
     try:
-        assert decode_request(request, signature, max_rows=100).frame.height == count
+        assert decode_request(request, signature, max_rows=100).rows.frame.height == count
     except RowsInvalid:
         refused = True
     assert refused or len(content) >= 4 * count > 0

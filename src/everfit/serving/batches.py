@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -29,19 +29,19 @@ FIRST_SECONDS = 0.00002
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class Asked:
     """One request: its rows, the models whose signature they were decoded by, and its future."""
 
     rows: Question
     loaded: Loaded
-    future: asyncio.Future[Answers]
+    future: asyncio.Future[Answers] | Future[Answers]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Scored:
+class Lot:
     """Requests that were asked as one, and what was said to them or why nothing was."""
 
-    lot: Sequence[_Asked]
+    asked: Sequence[Asked]
     said: Scoring | EverfitError
 
 
@@ -56,25 +56,25 @@ class Batches:
 
     def __init__(self, server: ModelServer) -> None:
         self._server = server
-        self._gathering: Gathering[_Asked] = Gathering(self._begin)
+        self._gathering: Gathering[Asked] = Gathering(self._begin)
         self._row_seconds = FIRST_SECONDS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"predict-{server.endpoint}")
 
     async def answer(self, rows: Question, loaded: Loaded) -> Answers:
         """Return the answers for ``rows``, which are in the log then; raises as ``predict``."""
         future: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._gathering.add(_Asked(rows, loaded, future))
+        self._gathering.add(Asked(rows, loaded, future))
         return await future
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
 
-    def _begin(self, waiting: list[_Asked]) -> None:
+    def _begin(self, waiting: list[Asked]) -> None:
         waiting = [asked for asked in waiting if not asked.future.done()]
         if not waiting:
             return
-        count = _fitting(waiting, self._server.bounds.rows)
+        count = fitting(waiting, self._server.bounds.rows)
         batch, rest = waiting[:count], waiting[count:]
         self._gathering.hold()
         self._gathering.put_back(rest)
@@ -87,7 +87,7 @@ class Batches:
         running = loop.run_in_executor(self._thread, self._answered, batch, scored)
         running.add_done_callback(lambda done: self._end(batch, done))
 
-    def _is_brief(self, batch: Sequence[_Asked]) -> bool:
+    def _is_brief(self, batch: Sequence[Asked]) -> bool:
         """Return whether the batch is asked in next to no time, without a frame."""
         if not batch[0].loaded.needs_no_frame:
             return False
@@ -95,40 +95,40 @@ class Batches:
         plain = all(isinstance(asked.rows, Plain) for asked in batch)
         return plain and rows * self._row_seconds < BRIEF_SECONDS
 
-    def _scored(self, batch: Sequence[_Asked]) -> list[_Scored]:
+    def _scored(self, batch: Sequence[Asked]) -> list[Lot]:
         began = time.perf_counter()
-        scored = _scored(self._server, batch)
+        scored = ask(self._server, batch)
         rows = sum(asked.rows.height for asked in batch)
         self._row_seconds = (time.perf_counter() - began) / max(1, rows)
         return scored
 
     def _answered(
-        self, batch: Sequence[_Asked], scored: list[_Scored] | None
-    ) -> list[tuple[_Scored, Answers | None]]:
+        self, batch: Sequence[Asked], scored: list[Lot] | None
+    ) -> list[tuple[Lot, Answers | None]]:
         """Return what is answered to each part of the batch, in the log by then."""
-        scored = scored or self._scored(batch)
-        kept = iter(
-            self._server.keep([one.said for one in scored if isinstance(one.said, Scoring)])
-        )
-        return [(one, next(kept) if isinstance(one.said, Scoring) else None) for one in scored]
+        return keep(self._server, scored or self._scored(batch))
 
     def _end(
-        self, batch: Sequence[_Asked], done: asyncio.Future[list[tuple[_Scored, Answers | None]]]
+        self, batch: Sequence[Asked], done: asyncio.Future[list[tuple[Lot, Answers | None]]]
     ) -> None:
         self._gathering.go_on()
         failure = done.exception()
         if failure is not None:
-            _fail(batch, failure)
+            fail(batch, failure)
             return
-        for one, answers in done.result():
-            if isinstance(one.said, EverfitError):
-                _fail(one.lot, one.said)
-            elif answers is not None:
-                _tell(one.lot, answers)
+        tell(done.result())
 
 
-def _tell(lot: Sequence[_Asked], answers: Answers) -> None:
-    """Give each request its part of the answers."""
+def tell(answered: Sequence[tuple[Lot, Answers | None]]) -> None:
+    """Give each request its part of the answers, or why there is none."""
+    for one, answers in answered:
+        if isinstance(one.said, EverfitError):
+            fail(one.asked, one.said)
+        elif answers is not None:
+            _share_out(one.asked, answers)
+
+
+def _share_out(lot: Sequence[Asked], answers: Answers) -> None:
     if len(lot) == 1 and not lot[0].future.done():
         lot[0].future.set_result(answers)
         return
@@ -138,13 +138,14 @@ def _tell(lot: Sequence[_Asked], answers: Answers) -> None:
             asked.future.set_result(answers.part(end - asked.rows.height, end))
 
 
-def _fail(lot: Sequence[_Asked], failure: BaseException) -> None:
+def fail(lot: Sequence[Asked], failure: BaseException) -> None:
+    """Tell each request why there is no answer."""
     for asked in lot:
         if not asked.future.done():
             asked.future.set_exception(failure)
 
 
-def _fitting(waiting: Sequence[_Asked], most: int) -> int:
+def fitting(waiting: Sequence[Asked], most: int) -> int:
     """Return how many of the first requests are of one plan and together have ``most`` rows."""
     first = waiting[0]
     total = 0
@@ -156,11 +157,11 @@ def _fitting(waiting: Sequence[_Asked], most: int) -> int:
     return len(waiting)
 
 
-def _timed(asked: _Asked) -> bool:
+def _timed(asked: Asked) -> bool:
     return asked.rows.times is not None
 
 
-def _scored(server: ModelServer, batch: Sequence[_Asked]) -> list[_Scored]:
+def ask(server: ModelServer, batch: Sequence[Asked]) -> list[Lot]:
     """Return what is said to the requests together, or to each where they fail together.
 
     They are asked for one by one as well where the candidate fails: its error counts against it
@@ -173,11 +174,17 @@ def _scored(server: ModelServer, batch: Sequence[_Asked]) -> list[_Scored]:
     else:
         mixed = True
     if mixed and len(batch) > 1:
-        return [_Scored([asked], _said(server, [asked])) for asked in batch]
-    return [_Scored(batch, together)]
+        return [Lot([asked], _said(server, [asked])) for asked in batch]
+    return [Lot(batch, together)]
 
 
-def _said(server: ModelServer, lot: Sequence[_Asked]) -> Scoring | EverfitError:
+def keep(server: ModelServer, lots: Sequence[Lot]) -> list[tuple[Lot, Answers | None]]:
+    """Return what is answered to each part of a batch, in the log by then."""
+    kept = iter(server.keep([one.said for one in lots if isinstance(one.said, Scoring)]))
+    return [(one, next(kept) if isinstance(one.said, Scoring) else None) for one in lots]
+
+
+def _said(server: ModelServer, lot: Sequence[Asked]) -> Scoring | EverfitError:
     try:
         return server.ask(_merged([asked.rows for asked in lot]), lot[0].loaded)
     except EverfitError as error:

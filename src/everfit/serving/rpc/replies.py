@@ -9,9 +9,10 @@ import grpc
 
 from everfit.errors import EverfitError, Problem
 from everfit.packages import Signature, label_text
-from everfit.serving.model import Answers, Rows
+from everfit.serving.model import Answers
 from everfit.serving.refusals import RPC_CODES
 from everfit.serving.rpc.messages import message
+from everfit.serving.rpc.requests import Request
 from everfit.serving.rpc.wire import MEMBERS, as_bytes
 from everfit.serving.tensors import describe_model
 from everfit.web import RETRY_AFTER
@@ -26,7 +27,7 @@ MOST_DETAILS, MOST_LINE = 5000, 400
 
 
 def encode_answers(
-    model: str, signature: Signature, rows: Rows, answers: Answers, *, raw: bool
+    model: str, signature: Signature, request: Request, answers: Answers, *, raw: bool
 ) -> bytes:
     """Return a ``ModelInferResponse``; ``raw`` says that its values are bytes, not typed."""
     versions = set(answers.versions)
@@ -34,7 +35,7 @@ def encode_answers(
         model_name=model,
         # One request can be answered by two versions; the output `version` says which row by which.
         model_version=str(answers.versions[0]) if len(versions) == 1 else "",
-        id=rows.request or "",
+        id=request.number,
     )
     data: dict[str, Any] = {
         "score": answers.scores or [float("nan")] * len(answers.ids),
@@ -44,7 +45,7 @@ def encode_answers(
     }
     known = describe_model(model, answers.versions[:1], signature)["outputs"]
     datatypes = {output["name"]: output["datatype"] for output in known}
-    for name in rows.outputs:
+    for name in request.outputs:
         values, datatype = data[name], datatypes[name]
         tensor = response.outputs.add(name=name, datatype=datatype, shape=[len(answers.ids)])
         if datatype == "BYTES":

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import polars as pl
 
 from everfit.packages import Field, Kind, Signature
-from everfit.serving.columns import DTYPES as COLUMNS
 from everfit.serving.columns import Problems, check_count, column, describe, keys_and_times
 from everfit.serving.model import Rows
+from everfit.serving.plain import Plain
 from everfit.serving.rpc.messages import CHOICE
 from everfit.serving.rpc.wire import DTYPES, MEMBERS, split_texts
+from everfit.serving.score import Question
 from everfit.serving.tensors import ACCEPTED, asked_outputs, asked_timeout, check_names
 
 # Up to this many rows a column is built faster from values than from an array.
@@ -50,8 +51,17 @@ class Given:
     raw: bytes | None
 
 
-def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Rows:
-    """Return the rows of a ``ModelInferRequest``.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """What a call asks for: rows, the outputs it wants, and its caller's own id of it."""
+
+    rows: Question
+    outputs: tuple[str, ...]
+    number: str
+
+
+def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Request:
+    """Return what a ``ModelInferRequest`` asks for.
 
     Raises
     ------
@@ -70,21 +80,18 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Rows
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
     wanted = [{"name": output.name} for output in request.outputs]
     outputs, _ = asked_outputs(wanted or None, {}, signature, problems)
-    timeout = asked_timeout(timeout_of(request.parameters), problems)
+    asked_timeout(timeout_of(request.parameters), problems)
     columns = [
         _column(field, inputs[field.name], count, nulls.get(field.name, ()), problems)
         for field in signature.inputs
         if field.name in inputs
     ]
-    frame = _quick_frame(signature, columns, count, problems)
-    return Rows(
-        frame=_frame(signature, inputs, columns, problems) if frame is None else frame,
-        keys=keys,
-        times=times,
-        outputs=outputs,
-        request=request.id or None,
-        timeout_us=timeout,
-    )
+    rows: Question
+    if not problems.found and count <= FEW_ROWS and _are_plain(signature, columns):
+        rows = Plain(signature.inputs, list(zip(*columns, strict=True)), keys, times)
+    else:
+        rows = Rows(frame=_frame(signature, inputs, columns, problems), keys=keys, times=times)
+    return Request(rows=rows, outputs=outputs, number=request.id)
 
 
 def timeout_of(parameters: Any) -> Any:
@@ -96,23 +103,17 @@ def timeout_of(parameters: Any) -> Any:
     return 0
 
 
-def _quick_frame(
-    signature: Signature, columns: list[Column], count: int, problems: Problems
-) -> pl.DataFrame | None:
-    """Return the frame of a few rows in which every value is plainly of its kind, else None."""
-    if problems.found or count > FEW_ROWS:
-        return None
+def _are_plain(signature: Signature, columns: list[Column]) -> bool:
+    """Return whether every value is plainly of its kind, and can be logged as it is."""
     for field, values in zip(signature.inputs, columns, strict=True):
         kinds = set(map(type, values))
-        if kinds != PLAIN[field.kind] and not (
-            field.nullable and kinds - {type(None)} <= PLAIN[field.kind]
-        ):
-            return None
-    try:
-        schema = {field.name: COLUMNS[field.kind] for field in signature.inputs}
-        return pl.DataFrame(list(zip(*columns, strict=True)), schema=schema, orient="row")
-    except (OverflowError, TypeError, pl.exceptions.PolarsError):
-        return None  # a whole number of more than 64 bits
+        if field.nullable:
+            kinds.discard(type(None))
+        if not kinds <= PLAIN[field.kind]:
+            return False
+        if field.kind is Kind.INTEGER and any(value and value >= 2**63 for value in values):
+            return False
+    return True
 
 
 def _frame(

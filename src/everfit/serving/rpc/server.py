@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -19,11 +19,14 @@ from everfit.errors import EverfitError, Invalid, NoRelease, NotFound, Unavailab
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer, server_of
 from everfit.serving.families import RPC
+from everfit.serving.load import Loaded
 from everfit.serving.model import Answers, Bounds
 from everfit.serving.rpc.admission import READ_SECONDS, CallThreads
+from everfit.serving.rpc.batches import CallBatches
 from everfit.serving.rpc.messages import SERVICE, message
 from everfit.serving.rpc.replies import encode_answers, encode_model, refuse
 from everfit.serving.rpc.requests import decode_request, timeout_of
+from everfit.serving.score import Question
 from everfit.serving.terms import CLIENT, Terms, client_key
 from everfit.web import listen
 
@@ -36,6 +39,8 @@ LAST_CALLS_SECONDS = 0.1
 # Threads for short questions, and for telling those who are refused that they are.
 QUESTIONS, REFUSALS = 4, 4
 LATE = 504
+# A client's time is over before ours: by the way of its call to here.
+WAY_SECONDS = 0.1
 ROUTE = f"{RPC} {SERVICE}/ModelInfer"
 OPTIONS = (
     # A connection whose other end is gone without a word is found out, and closed.
@@ -82,7 +87,8 @@ class RpcServer:
         self.ending = False
         self.work = CallThreads(bounds.in_flight, read_seconds=read_seconds)
         self.questions = CallThreads(QUESTIONS, read_seconds=read_seconds)
-        # Everybody let in has a thread, most of them waiting for bytes; so many compute at once.
+        self.batches = {name: CallBatches(server) for name, server in servers.items()}
+        # Everybody let in has a thread, most of them waiting; so many work on rows at once.
         self.computing = threading.BoundedSemaphore(bounds.threads)
         self._threads = ThreadPoolExecutor(
             bounds.in_flight + QUESTIONS + REFUSALS, thread_name_prefix="rpc"
@@ -117,6 +123,8 @@ class RpcServer:
 
     def start(self) -> None:
         """Begin to answer."""
+        for batches in self.batches.values():
+            batches.start()
         self._grpc.start()
 
     def close(self) -> None:
@@ -127,6 +135,8 @@ class RpcServer:
         time.sleep(LAST_CALLS_SECONDS)
         self._grpc.stop(DRAIN_SECONDS).wait()
         self._threads.shutdown()
+        for batches in self.batches.values():
+            batches.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -162,7 +172,7 @@ class Call:
             status, refused = error.status, error.code
             refuse(self.context, error)
         except (Gone, grpc.RpcError):
-            if self.context.time_remaining() > 0:
+            if self.context.time_remaining() > WAY_SECONDS:
                 return b""
             status, refused = LATE, "deadline-exceeded"
             self.context.set_code(grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -207,6 +217,11 @@ class Call:
         """Return the seconds in which an answer is wanted."""
         own, remaining = self.terms.left, float(self.context.time_remaining())
         return remaining if own is None else min(own, remaining)
+
+    @property
+    def patience(self) -> float:
+        """Return the same as a timeout that a thread can wait for."""
+        return max(min(self.left, threading.TIMEOUT_MAX), 0)
 
     def stay(self) -> None:
         """Return if the caller still waits; raises Gone, or DeadlineExceeded."""
@@ -267,26 +282,45 @@ def infer(call: Call) -> bytes:
         call.agree(asked)
         call.stay()
         call.counted = call.on.server(asked.model_name)
-        with call.counted.admission.enter(call.terms.client, left=call.left), _turn(call):
+        with call.counted.admission.enter(call.terms.client, left=call.left):
             return _inferred(call, call.counted, asked)
 
 
 def _inferred(call: Call, server: ModelServer, asked: Any) -> bytes:
     loaded = server.loaded
     _check_version(asked.model_name, asked.model_version, loaded.plan.champion)
-    rows = decode_request(asked, loaded.signature, max_rows=server.bounds.rows)
-    call.rows = rows.frame.height
+    with _turn(call):
+        request = decode_request(asked, loaded.signature, max_rows=server.bounds.rows)
+    call.rows = request.rows.height
     call.stay()
-    call.answers = server.predict(rows.frame, rows.keys, rows.times, loaded=loaded)
+    call.answers = _answered(call, request.rows, loaded)
     raw = bool(asked.raw_input_contents)
-    return encode_answers(asked.model_name, loaded.signature, rows, call.answers, raw=raw)
+    return encode_answers(asked.model_name, loaded.signature, request, call.answers, raw=raw)
+
+
+def _answered(call: Call, rows: Question, loaded: Loaded) -> Answers:
+    """Return the answers for ``rows``, asked together with those of other calls.
+
+    Raises Gone once nobody waits for them, or DeadlineExceeded; what has not been asked for by
+    then is not any more.
+    """
+    future = call.on.batches[loaded.plan.endpoint].ask(rows, loaded)
+    try:
+        if call.context.add_callback(future.cancel):
+            return future.result(call.patience)
+        raise Gone
+    except (TimeoutError, CancelledError):
+        call.terms.check()
+        raise Gone from None
+    finally:
+        future.cancel()
 
 
 @contextmanager
 def _turn(call: Call) -> Iterator[None]:
-    """Wait for one of the turns to compute; raises Gone if nobody waits for the answer by then."""
+    """Wait for one of the turns to work on rows; raises Gone if nobody waits by then."""
     turns = call.on.computing
-    if not turns.acquire(timeout=max(min(call.left, threading.TIMEOUT_MAX), 0)):
+    if not turns.acquire(timeout=call.patience):
         call.terms.check()
         raise Gone
     try:
