@@ -21,9 +21,17 @@ from everfit.errors import RowsInvalid
 from everfit.packages import Signature
 from everfit.serving import Bounds
 from everfit.serving.plain import Plain
+from everfit.serving.rpc.messages import SERVICE
 from everfit.serving.rpc.requests import decode_request
 
 ROOMY = Bounds(in_flight=32, threads=4)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def while_busy(running: Rpc, requests: Sequence[Any]) -> list[float | str]:
@@ -39,10 +47,7 @@ def while_busy(running: Rpc, requests: Sequence[Any]) -> list[float | str]:
 
     with ThreadPoolExecutor(len(requests) + 1) as pool:
         busy = pool.submit(running.infer, typed([{**GOOD, "hour": 7}]))
-        deadline = time.monotonic() + 10
-        while running.http.in_flight != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(lambda: running.http.in_flight == 1)
         answers = list(pool.map(ask, requests))
         assert busy.result().outputs
     return answers
@@ -86,6 +91,21 @@ def test_a_compiled_model_answers_as_the_native_one_does(
     assert scores[0] == pytest.approx(scores[1])
     logged = shop.logged().select(f"in.{field.name}" for field in CLASSIFICATION.inputs)
     assert logged[:count].equals(logged[count:])
+
+
+def test_a_call_that_is_cancelled_gives_its_place_back_at_once(shop: Shop) -> None:
+    shop.release(shop.add(Warm(0.0)))
+    with Rpc(shop, ROOMY) as running, ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(running.infer, typed([{**GOOD, "hour": 7}]))
+        until(lambda: running.http.in_flight == 1)
+        ask = running.channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        asking = ask.future(typed([GOOD]).SerializeToString())
+        until(lambda: running.http.in_flight == 2)
+        asking.cancel()
+        until(lambda: running.http.in_flight == 1)
+        assert not busy.done()
+        assert busy.result().outputs
+    assert shop.logged().height == 1
 
 
 def test_what_cannot_be_logged_is_told_and_the_server_goes_on(shop: Shop) -> None:

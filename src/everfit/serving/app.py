@@ -6,8 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import msgspec
@@ -23,6 +22,7 @@ from everfit.serving.core import ModelServer, server_of
 from everfit.serving.counts import route_of
 from everfit.serving.door import Door, Uploads
 from everfit.serving.exchange import Exchange
+from everfit.serving.explain import asked
 from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
@@ -32,7 +32,7 @@ from everfit.serving.observed import Observation, open_spans
 from everfit.serving.openapi import describe_api
 from everfit.serving.pinned import described, pinned
 from everfit.serving.plain import Plain
-from everfit.serving.reasons import Reasons, asked
+from everfit.serving.reasons import Reasons
 from everfit.serving.refusals import in_words_of_path
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
@@ -144,6 +144,7 @@ class Call:
     counted: ModelServer | None = None
     answers: Answers | None = None
     rows: int = 0
+    explain: int = 0
     is_read: bool = False
     route: str = ""
     refused: str | None = None
@@ -168,10 +169,19 @@ class Call:
         async def answer(server: ModelServer, body: bytes) -> Reply:
             loaded, size = pinned(server.loaded, self.version), len(body)
             rows = await self.beside(form.read, self, loaded, body, size=size)
-            answers = await self.answered(rows, loaded)
+            if isinstance(rows, Rows) and rows.explain:
+                answers = await self.explained(rows, loaded)
+            else:
+                answers = await self.answered(rows, loaded)
             return await self.beside(form.write, self, loaded, rows, answers, size=size)
 
         return await self.work(answer)
+
+    async def explained(self, rows: Rows, loaded: Loaded) -> Answers:
+        """Return the answers for ``rows`` with reasons; refused first where there can be none."""
+        aside = self.app.in_thread
+        reasons = await aside(Reasons, self.app.explainers, loaded, rows, self.app.bounds)
+        return await aside(reasons.beside, await self.answered(rows, loaded), rows.explain)
 
     async def answered(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
         """Return the answers for ``rows``, asked together with those of other requests."""
@@ -280,32 +290,23 @@ def _as_tensors(call: Call, loaded: Loaded, rows: Rows, answers: Answers) -> Rep
 async def predict(call: Call) -> Reply:
     """``POST /predict/NAME``: predictions for rows, JSON or Arrow; ``?explain=true``: and why."""
     call.counted = call.app.server(call.name)
-    count = asked(call.scope["query_string"])
-    call.media.need(*([JSON] if count else [JSON, ARROW]))
-    return await (call.work(partial(_explain, call, count)) if count else call.predictions(ROWS))
+    call.explain = asked(call.scope["query_string"])
+    call.media.need(*([JSON] if call.explain else [JSON, ARROW]))
+    return await call.predictions(ROWS)
 
 
 def _rows(call: Call, loaded: Loaded, body: bytes) -> Rows | Plain:
     if call.media.name == ARROW:
         return decode_arrow(body, loaded.signature, max_rows=call.app.bounds.rows)
+    if call.explain:
+        return replace(loaded.decoder.decode(body), explain=call.explain)
     return loaded.decoder.read(body)
 
 
 def _as_rows(call: Call, _loaded: Loaded, _rows: Rows | Plain, answers: Answers) -> Reply:
-    if is_wanted(ARROW, call.scope["headers"]):
+    if not call.explain and is_wanted(ARROW, call.scope["headers"]):
         return Reply(status=200, body=encode_arrow(answers), media=ARROW.encode())
     return Reply(status=200, body=encode_rows(call.name, answers))
-
-
-async def _explain(call: Call, count: int, server: ModelServer, body: bytes) -> Reply:
-    loaded, aside = server.loaded, call.app.in_thread
-    rows = await aside(loaded.decoder.decode, body)
-    made = partial(Reasons, call.app.explainers, loaded, rows.height, server.bounds)
-    reasons = await aside(made)
-    answers = await call.answered(rows, loaded)
-    reply = encode_rows(call.name, answers)
-    explained = await aside(reasons.beside, reply, rows.frame, answers, count)
-    return Reply(status=200, body=explained)
 
 
 async def invocations(call: Call) -> Reply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,8 @@ class Rows:
     """Rows to predict, typed by the signature, with the caller's keys and times if it gave any.
 
     ``outputs`` are the outputs asked for, ``binary`` those of them that are to come as bytes,
-    ``request`` is the caller's own id of the request, and ``timeout_us`` the microseconds in which
-    it wants the answer, 0 for no end.
+    ``request`` is the caller's own id of the request, ``timeout_us`` the microseconds in which it
+    wants the answer, 0 for no end, and ``explain`` how many reasons each row is to have.
     """
 
     frame: pl.DataFrame
@@ -47,6 +47,7 @@ class Rows:
     binary: frozenset[str] = frozenset()
     request: str | None = None
     timeout_us: int = 0
+    explain: int = 0
 
     @property
     def height(self) -> int:
@@ -62,7 +63,8 @@ class Answers:
     answered, ``arms`` to which arm the row was assigned: a row of the canary that the candidate
     could not score was answered by the champion. ``candidate`` is the version that is rolling
     out and ``failed`` its error, if any. Where these are a part of more that were asked for
-    together, ``together`` is the rows of all.
+    together, ``together`` is the rows of all. ``reasons`` are those of each row, as JSON values, if
+    they were asked for.
     """
 
     ids: list[str]
@@ -73,6 +75,7 @@ class Answers:
     candidate: int | None = None
     failed: str | None = None
     together: int = 0
+    reasons: Sequence[Mapping[str, Any]] = ()
 
     def part(self, start: int, end: int) -> Answers:
         """Return the answers from row ``start`` to before row ``end``."""

@@ -97,13 +97,14 @@ def describe_api(
     }
 
 
+EXPLAIN: Schema = {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0}]}
 QUERIES: Mapping[str, Sequence[Schema]] = {
     "/predict/{name}": [
         {
             "name": "explain",
             "in": "query",
             "description": "Whether to say why: true, or how many reasons each row is to have.",
-            "schema": {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0}]},
+            "schema": EXPLAIN,
         }
     ]
 }
@@ -225,7 +226,9 @@ def _of_models(signatures: Mapping[str, Signature]) -> dict[str, Schema]:
     infer = _object(
         ["inputs"],
         id=TEXT,
-        parameters=_object([], keys=keys, times=times, binary_data_output={"type": "boolean"}),
+        parameters=_object(
+            [], keys=keys, times=times, binary_data_output={"type": "boolean"}, explain=EXPLAIN
+        ),
         inputs=_list({"$ref": "#/components/schemas/Tensor", "properties": {"name": named}}),
         outputs=_list(asked),
     )

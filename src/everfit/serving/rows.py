@@ -150,11 +150,14 @@ def _quick_decoder(signature: Signature) -> msgspec.json.Decoder[Any] | None:
 
 
 def encode_rows(model: str, answers: Answers) -> bytes:
-    """Return the answers as JSON, one object per row."""
+    """Return the answers as JSON, one object per row, in which its reasons stand as well."""
     scores: Sequence[float | None] = answers.scores or [None] * len(answers.ids)
     rows = zip(answers.ids, answers.predictions, scores, answers.versions, strict=True)
     predictions = [
         {"id": number, "prediction": prediction, "score": score, "version": version}
         for number, prediction, score, version in rows
     ]
+    if answers.reasons:
+        pairs = zip(predictions, answers.reasons, strict=True)
+        predictions = [{**said, **reasons} for said, reasons in pairs]
     return msgspec.json.encode({"model": model, "predictions": predictions})

@@ -22,6 +22,7 @@ from everfit.serving.columns import (
     describe,
     keys_and_times,
 )
+from everfit.serving.explain import asked_reasons
 from everfit.serving.model import Answers, Rows
 from everfit.serving.typed import typed
 
@@ -42,6 +43,8 @@ DATATYPES = {
     Kind.TIME: "BYTES",
 }
 FORM = "write {name, shape, datatype, data}"
+# The output that holds the reasons of each row.
+BECAUSE = "because"
 # Parameters of other servers that would change the answer: to ignore one would be to lie.
 UNKNOWN_WAYS = ("classification", "shared_memory_region")
 
@@ -100,7 +103,9 @@ def decode_tensors(
         problems.add("parameters", describe(parameters), "write an object")
         parameters = {}
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
-    outputs, binary = asked_outputs(request.get("outputs"), parameters, signature, problems)
+    explain = asked_reasons(parameters.get("explain", False), problems)
+    known = output_names(signature, explained=bool(explain))
+    outputs, binary = asked_outputs(request.get("outputs"), parameters, known, problems)
     timeout = asked_timeout(parameters.get("timeout", 0), problems)
     problems.raise_any()
     number = request.get("id")
@@ -112,6 +117,7 @@ def decode_tensors(
         binary=binary,
         request=number if isinstance(number, str) else None,
         timeout_us=timeout,
+        explain=explain,
     )
 
 
@@ -210,10 +216,12 @@ def _flat(data: Iterable[Any]) -> Iterable[Any]:
 
 
 def asked_outputs(
-    given: Any, parameters: Mapping[str, Any], signature: Signature, problems: Problems
+    given: Any, parameters: Mapping[str, Any], known: tuple[str, ...], problems: Problems
 ) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the outputs asked for, and those of them that are to come as bytes."""
-    known = output_names(signature)
+    """Return the outputs asked for, and those of them that are to come as bytes.
+
+    Who asks for reasons gets them, whether or not it names their output.
+    """
     everything = parameters.get("binary_data_output") is True
     if given is None:
         return known, frozenset(known if everything else ())
@@ -231,22 +239,28 @@ def asked_outputs(
             path = f"outputs[{i}].parameters.{unknown}"
             problems.add(path, describe(way[unknown]), "leave it out: it is not done here")
         ways[name] = way
-    if not ways:
-        ways = {name: {} for name in known}
+    for name in known if not ways else {BECAUSE} & set(known):
+        ways.setdefault(name, {})
     binary = [name for name, way in ways.items() if way.get("binary_data", everything) is True]
     return tuple(ways), frozenset(binary)
 
 
-def output_names(signature: Signature) -> tuple[str, ...]:
-    """Return the outputs a model of that signature gives."""
+def output_names(signature: Signature, *, explained: bool = False) -> tuple[str, ...]:
+    """Return the outputs a model of that signature gives, with reasons where it is explained."""
     score = ("score",) if signature.classes else ()
-    return (signature.output.name, *score, "prediction_id", "version")
+    because = (BECAUSE,) if explained else ()
+    return (signature.output.name, *score, "prediction_id", "version", *because)
+
+
+def reason_texts(answers: Answers) -> list[str]:
+    """Return the reasons of each row as a JSON text, none where they were not asked for."""
+    return [msgspec.json.encode(reasons).decode() for reasons in answers.reasons]
 
 
 def describe_model(model: str, versions: Iterable[int], signature: Signature) -> dict[str, Any]:
     """Return the protocol's metadata of a model."""
     inputs = [(field.name, DATATYPES[field.kind]) for field in signature.inputs]
-    outputs = [(name, _output_datatype(name, signature)) for name in output_names(signature)]
+    outputs = [(name, output_datatype(name, signature)) for name in output_names(signature)]
     return {
         "name": model,
         "versions": [str(version) for version in versions],
@@ -256,8 +270,9 @@ def describe_model(model: str, versions: Iterable[int], signature: Signature) ->
     }
 
 
-def _output_datatype(name: str, signature: Signature) -> str:
-    fixed = {"score": "FP64", "prediction_id": "BYTES", "version": "INT64"}
+def output_datatype(name: str, signature: Signature) -> str:
+    """Return the datatype of an output."""
+    fixed = {"score": "FP64", "prediction_id": "BYTES", "version": "INT64", BECAUSE: "BYTES"}
     if name == signature.output.name:
         return DATATYPES[signature.output.kind]
     return fixed[name]
@@ -274,12 +289,13 @@ def encode_tensors(
         "score": answers.scores,
         "prediction_id": answers.ids,
         "version": answers.versions,
+        BECAUSE: reason_texts(answers),
         signature.output.name: answers.predictions,
     }
     outputs: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for name in rows.outputs:
-        datatype = _output_datatype(name, signature)
+        datatype = output_datatype(name, signature)
         output: dict[str, Any] = {"name": name, "shape": [len(answers.ids)], "datatype": datatype}
         if name in rows.binary:
             raw.append(raw_values(datatype, data[name] or []))

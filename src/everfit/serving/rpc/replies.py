@@ -14,7 +14,7 @@ from everfit.serving.refusals import RPC_CODES
 from everfit.serving.rpc.messages import message
 from everfit.serving.rpc.requests import Request
 from everfit.serving.rpc.wire import MEMBERS, as_bytes
-from everfit.serving.tensors import describe_model
+from everfit.serving.tensors import BECAUSE, describe_model, output_datatype, reason_texts
 from everfit.web import RETRY_AFTER
 
 ModelInferResponse = message("ModelInferResponse")
@@ -41,12 +41,11 @@ def encode_answers(
         "score": answers.scores or [float("nan")] * len(answers.ids),
         "prediction_id": answers.ids,
         "version": answers.versions,
+        BECAUSE: reason_texts(answers),
         signature.output.name: answers.predictions,
     }
-    known = describe_model(model, answers.versions[:1], signature)["outputs"]
-    datatypes = {output["name"]: output["datatype"] for output in known}
     for name in request.outputs:
-        values, datatype = data[name], datatypes[name]
+        values, datatype = data[name], output_datatype(name, signature)
         tensor = response.outputs.add(name=name, datatype=datatype, shape=[len(answers.ids)])
         if datatype == "BYTES":
             values = [value if isinstance(value, str) else label_text(value) for value in values]

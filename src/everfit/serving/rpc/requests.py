@@ -18,12 +18,19 @@ import polars as pl
 
 from everfit.packages import Field, Kind, Signature
 from everfit.serving.columns import Problems, check_count, column, describe, keys_and_times
+from everfit.serving.explain import asked_reasons
 from everfit.serving.model import Rows
 from everfit.serving.plain import Plain
 from everfit.serving.rpc.messages import CHOICE
 from everfit.serving.rpc.wire import DTYPES, MEMBERS, split_texts
 from everfit.serving.score import Question
-from everfit.serving.tensors import ACCEPTED, asked_outputs, asked_timeout, check_names
+from everfit.serving.tensors import (
+    ACCEPTED,
+    asked_outputs,
+    asked_timeout,
+    check_names,
+    output_names,
+)
 
 # Up to this many rows a column is built faster from values than from an array.
 FEW_ROWS = 30
@@ -53,11 +60,15 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """What a call asks for: rows, the outputs it wants, and its caller's own id of it."""
+    """What a call asks for: rows, the outputs it wants, and its caller's own id of it.
+
+    ``explain`` is how many reasons each row is to have.
+    """
 
     rows: Question
     outputs: tuple[str, ...]
     number: str
+    explain: int = 0
 
 
 def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Request:
@@ -79,7 +90,9 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Requ
     nulls = _nulls(parameters.get("nulls", {}), signature, count, problems)
     keys, times = keys_and_times(parameters.get("keys"), parameters.get("times"), count, problems)
     wanted = [{"name": output.name} for output in request.outputs]
-    outputs, _ = asked_outputs(wanted or None, {}, signature, problems)
+    explain = asked_reasons(parameter_of(request.parameters, "explain", False), problems)
+    known = output_names(signature, explained=bool(explain))
+    outputs, _ = asked_outputs(wanted or None, {}, known, problems)
     asked_timeout(timeout_of(request.parameters), problems)
     columns = [
         _column(field, inputs[field.name], count, nulls.get(field.name, ()), problems)
@@ -91,16 +104,21 @@ def decode_request(request: Any, signature: Signature, *, max_rows: int) -> Requ
         rows = Plain(signature.inputs, list(zip(*columns, strict=True)), keys, times)
     else:
         rows = Rows(frame=_frame(signature, inputs, columns, problems), keys=keys, times=times)
-    return Request(rows=rows, outputs=outputs, number=request.id)
+    return Request(rows=rows, outputs=outputs, number=request.id, explain=explain)
 
 
 def timeout_of(parameters: Any) -> Any:
     """Return the parameter ``timeout`` as it was sent, 0 where it was not."""
+    return parameter_of(parameters, "timeout", 0)
+
+
+def parameter_of(parameters: Any, name: str, usual: object) -> Any:
+    """Return the parameter ``name`` as it was sent, ``usual`` where it was not."""
     for item in parameters:
-        if item.key == "timeout":
+        if item.key == name:
             kind = item.value.WhichOneof(CHOICE)
             return getattr(item.value, kind) if kind else None
-    return 0
+    return usual
 
 
 def _are_plain(signature: Signature, columns: list[Column]) -> bool:

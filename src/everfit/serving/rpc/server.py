@@ -16,11 +16,13 @@ from google.protobuf.message import DecodeError
 
 from everfit import __version__
 from everfit.errors import EverfitError, Invalid, NoRelease, NotFound, Unavailable
+from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer, server_of
 from everfit.serving.families import RPC
 from everfit.serving.load import Loaded
 from everfit.serving.model import Answers, Bounds
+from everfit.serving.reasons import Reasons
 from everfit.serving.rpc.admission import READ_SECONDS, CallThreads
 from everfit.serving.rpc.batches import CallBatches
 from everfit.serving.rpc.messages import SERVICE, message
@@ -79,11 +81,14 @@ class RpcServer:
         host: str = "127.0.0.1",
         port: int = 0,
         shared: bool = False,
+        explainers: Explainers | None = None,
         read_seconds: float = READ_SECONDS,
     ) -> None:
         self.workspace = workspace
         self.servers = servers
         self.bounds = bounds
+        # Those of the HTTP server beside it, if there is one: each holds a model of its own.
+        self.explainers = explainers or Explainers(workspace)
         self.ending = False
         self.work = CallThreads(bounds.in_flight, read_seconds=read_seconds)
         self.questions = CallThreads(QUESTIONS, read_seconds=read_seconds)
@@ -291,11 +296,18 @@ def _inferred(call: Call, server: ModelServer, asked: Any) -> bytes:
     _check_version(asked.model_name, asked.model_version, loaded.plan.champion)
     with _turn(call):
         request = decode_request(asked, loaded.signature, max_rows=server.bounds.rows)
-    call.rows = request.rows.height
+        call.rows = request.rows.height
+        reasons = None
+        if request.explain:
+            # What cannot be explained is refused before anything is predicted.
+            reasons = Reasons(call.on.explainers, loaded, request.rows, server.bounds)
     call.stay()
-    call.answers = _answered(call, request.rows, loaded)
+    answers = call.answers = _answered(call, request.rows, loaded)
+    if reasons is not None:
+        with _turn(call):
+            answers = reasons.beside(answers, request.explain)
     raw = bool(asked.raw_input_contents)
-    return encode_answers(asked.model_name, loaded.signature, request, call.answers, raw=raw)
+    return encode_answers(asked.model_name, loaded.signature, request, answers, raw=raw)
 
 
 def _answered(call: Call, rows: Question, loaded: Loaded) -> Answers:
