@@ -53,6 +53,18 @@ def test_a_client_alone_has_every_place_but_those_for_newcomers() -> None:
     assert entered(at, "hog", 1, ExitStack()) == []
 
 
+def test_nothing_is_learned_from_who_waited_for_something_else() -> None:
+    clock = Clock()
+    at = admission(clock)
+    for seconds, waited in ((0.01, False), (30.0, True), (0.01, False)):
+        with at.enter():
+            clock.now += seconds
+            if waited:
+                at.learn_from_now()
+    with at.enter(), at.enter(left=0.02):
+        assert at.inside == 2
+
+
 def test_who_asks_always_leaves_others_their_share() -> None:
     at = admission()
     with ExitStack() as others, ExitStack() as hogs:

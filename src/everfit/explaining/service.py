@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
@@ -54,6 +54,16 @@ class Explainers:
                     del self._made[next(iter(self._made))]
                 self._made[key] = made
             return self._made[key]
+
+    def keep(self, model: str, numbers: Collection[int]) -> None:
+        """Let go of the explainers of other versions of a model; of none while one is made."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            for key in [key for key in self._made if key[0] == model and key[1] not in numbers]:
+                del self._made[key]
+        finally:
+            self._lock.release()
 
 
 def explainer(

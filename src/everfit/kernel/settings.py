@@ -33,6 +33,7 @@ class Settings:
     max_artifact_bytes: int = 100 * 1024**3
     max_columns: int = 2_000
     lease_seconds: float = 30.0
+    idle_seconds: float = 0.0
     currency: str = "EUR"
     price_per_cpu_hour: float = 0.04
     price_per_gib_hour: float = 0.005

@@ -83,6 +83,7 @@ class Admission:
         self._seconds: float | None = None
         self._found = 0.0
         self._rate = 0.0
+        self._learns_from = -math.inf
         self._full_since: float | None = None
         self._full_seconds = 0.0
         self._lock = threading.Lock()
@@ -170,8 +171,14 @@ class Admission:
             self._inside -= 1
             if answered is not None:
                 found, since = answered
-                self._learn(found, now - since)
+                if since >= self._learns_from:
+                    self._learn(found, now - since)
             self._note_full(now)
+
+    def learn_from_now(self) -> None:
+        """Learn nothing from requests that are inside now: they waited for more than an answer."""
+        with self._lock:
+            self._learns_from = self._clock()
 
     def _note_full(self, now: float) -> None:
         """Begin or end a time in which every place is taken."""

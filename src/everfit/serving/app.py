@@ -13,7 +13,6 @@ import msgspec
 
 from everfit import __version__
 from everfit.errors import EverfitError, NotFound, TooLarge
-from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.serving.arrow import decode_arrow, encode_arrow
 from everfit.serving.batches import Batches
@@ -76,7 +75,6 @@ class App:
         self.workspace = workspace
         self.servers = servers
         self.bounds = bounds
-        self.explainers = Explainers(workspace)
         self.door = Door(servers)
         self.uploads = Uploads(bounds)
         self.observed = Observation(
@@ -167,8 +165,14 @@ class Call:
         """Return the answers to the rows of the body, asked together with those of others."""
 
         async def answer(server: ModelServer, body: bytes) -> Reply:
-            loaded, size = pinned(server.loaded, self.version), len(body)
-            rows = await self.beside(form.read, self, loaded, body, size=size)
+            size = len(body)
+            while True:
+                loaded = pinned(server.loaded, self.version)
+                rows = await self.beside(form.read, self, loaded, body, size=size)
+                if loaded.is_awake:
+                    break
+                # The rows are read again then: the plan may be another one.
+                await self.terms.kept(server.waking.done())
             if isinstance(rows, Rows) and rows.explain:
                 answers = await self.explained(rows, loaded)
             else:
@@ -179,8 +183,8 @@ class Call:
 
     async def explained(self, rows: Rows, loaded: Loaded) -> Answers:
         """Return the answers for ``rows`` with reasons; refused first where there can be none."""
-        aside = self.app.in_thread
-        reasons = await aside(Reasons, self.app.explainers, loaded, rows, self.app.bounds)
+        aside, explainers = self.app.in_thread, self.app.server(self.name).explainers
+        reasons = await aside(Reasons, explainers, loaded, rows, self.app.bounds)
         return await aside(reasons.beside, await self.answered(rows, loaded), rows.explain)
 
     async def answered(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
@@ -261,7 +265,9 @@ async def model_ready(call: Call) -> Reply:
     server = call.app.server(call.name)
     plan = server.loaded.plan
     described(server.loaded, call.version)
-    return json_reply({"name": call.name, "ready": True, "plan": plan, "problem": server.problem})
+    memory = {"loaded": server.loaded.is_awake, "load_seconds": server.load_seconds}
+    about = {"name": call.name, "ready": True, "plan": plan, "problem": server.problem}
+    return json_reply(about | memory)
 
 
 async def infer(call: Call) -> Reply:

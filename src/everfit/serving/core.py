@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -13,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from everfit.deployment import serving_plan
-from everfit.errors import EverfitError, NoRelease, NotFound
+from everfit.deployment import ServingPlan, serving_plan
+from everfit.errors import EverfitError, NoRelease, NotFound, Unavailable
+from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.monitoring import LabelLog, prediction_log
 from everfit.packages import Signature
 from everfit.serving.admission import Admission
 from everfit.serving.combine import Scoring, answers, log_message
+from everfit.serving.idle import Waking, asleep, give_memory_back
 from everfit.serving.labels import ServedLabels
 from everfit.serving.load import Candidate, Loaded, load
 from everfit.serving.model import Answers, Bounds, Rows
@@ -44,6 +47,9 @@ class ModelServer:
     ``refresh`` takes up a new plan: models are loaded and warmed beside the present ones, then
     one reference is swapped, so no request waits and each is answered by one plan. A prediction
     is in the log, on disk unless ``durable`` is off, before ``predict`` returns it.
+
+    Where nobody asked for the ``idle_seconds`` of the settings, ``refresh`` lets go of the models,
+    and ``awake`` loads them again. The plan stays in use meanwhile, and can be described.
     """
 
     def __init__(
@@ -70,8 +76,12 @@ class ModelServer:
             self._log = opened.enter_context(prediction_log(workspace, endpoint, **kept))
             self._opened = opened.pop_all()
         self._ids = PredictionIds()
+        self.explainers = Explainers(workspace)
+        self.load_seconds: float | None = None
         self._loaded: Loaded | None = None
         self._refreshing = threading.Lock()
+        self._asked = time.monotonic()
+        self.waking = Waking(self._wake, endpoint)
         self.refresh()
 
     def __enter__(self) -> Self:
@@ -82,11 +92,12 @@ class ModelServer:
 
     def close(self) -> None:
         """Close the logs."""
+        self.waking.close()
         self._opened.close()
 
     @property
     def loaded(self) -> Loaded:
-        """Return the plan in use with its models; raises NoRelease while there is none."""
+        """Return the plan in use; raises NoRelease while there is none."""
         if self._loaded is None:
             because = f": {self.problem}" if self.problem else ""
             raise NoRelease(
@@ -113,6 +124,9 @@ class ModelServer:
             except EverfitError as error:
                 self.problem = str(error)
                 log.warning("endpoint %s keeps its models: %s", self.endpoint, error)
+            if self._is_idle():
+                self._let_go()
+            self._forget_explainers()
             self.traffic.flush()
 
     def _refresh(self) -> None:
@@ -123,21 +137,90 @@ class ModelServer:
         if self._loaded and self._loaded.plan.revision == plan.revision:
             self.problem = self._loaded.problem
             return
-        versions = {plan.champion, plan.candidate or plan.champion}
-        with self.traffic.loading(plan.revision, versions):
+        self._load(plan)
+
+    def _load(self, plan: ServingPlan) -> None:
+        began = time.perf_counter()
+        with self.traffic.loading(plan.revision, _versions(plan)):
             loaded = load(self.workspace, plan, self._known(), max_rows=self.bounds.rows)
+            # What loading needed for itself: as much again as a large forest, half of it.
+            give_memory_back()
+        self.load_seconds = time.perf_counter() - began
         self.problem = loaded.problem
+        self._asked = time.monotonic()
         self._loaded = loaded
 
     def _known(self) -> dict[int, Model]:
         """Return the models in memory by version: those that stay are not loaded again."""
-        if self._loaded is None:
+        if self._loaded is None or not self._loaded.is_awake:
             return {}
         known = {self._loaded.plan.champion: self._loaded.champion.model}
         candidate = self._loaded.candidate
         if candidate is not None and candidate.loaded is not None:
             known[candidate.version] = candidate.loaded.model
         return known
+
+    def awake(self, seconds: float | None = None) -> Loaded:
+        """Return the plan in use with its models, loaded if they are not in memory.
+
+        Raises
+        ------
+        NoRelease
+            If there is no plan yet.
+        Unavailable
+            If they cannot be loaded; the next call tries it again.
+        TimeoutError
+            If that takes longer than so many seconds. It goes on for those who ask later.
+        """
+        while not (loaded := self.loaded).is_awake:
+            self.waking.begin().result(seconds)
+        return loaded
+
+    def let_go(self) -> None:
+        """Let go of the models; answers under way keep theirs to the end."""
+        with self._refreshing:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._loaded is None or not self._loaded.is_awake:
+            return
+        held = self.traffic.model_bytes
+        self._loaded = asleep(self._loaded)
+        self._forget_explainers()
+        give_memory_back()
+        self.traffic.let_go()
+        quiet = time.monotonic() - self._asked
+        said = "endpoint %s lets go of its models, %d bytes: nobody asked for %.3g s"
+        log.info(said, self.endpoint, held, quiet)
+
+    def _is_idle(self) -> bool:
+        most = self.workspace.settings.idle_seconds
+        quiet = time.monotonic() - self._asked
+        return 0 < most <= quiet and not self.admission.inside
+
+    def _forget_explainers(self) -> None:
+        """Let go of the explainers, and with them the models, of versions that do not answer."""
+        loaded = self._loaded
+        kept = _versions(loaded.plan) if loaded and loaded.is_awake else set()
+        self.explainers.keep(self.endpoint, kept)
+
+    def _wake(self) -> None:
+        with self._refreshing:
+            loaded = self.loaded
+            if loaded.is_awake:
+                return
+            try:
+                self._load(loaded.plan)
+            except Exception as error:
+                log.warning("endpoint %s cannot load its models again: %s", self.endpoint, error)
+                raise Unavailable(
+                    f"the models of endpoint {self.endpoint!r} cannot be loaded: {error}",
+                    hint="Send it again: each request tries it anew. If it stays so, roll back "
+                    "with `everfit rollback`.",
+                ) from error
+            self.admission.learn_from_now()
+        said = "endpoint %s loaded its models in %.3g s, as it was asked again"
+        log.info(said, self.endpoint, self.load_seconds)
 
     def predict(
         self,
@@ -161,10 +244,12 @@ class ModelServer:
         ------
         NoRelease
             If the endpoint has no model yet.
+        Unavailable
+            If its models are not in memory and cannot be loaded.
         PredictionFailed
             If the champion cannot score the rows.
         """
-        loaded = loaded or self.loaded
+        loaded = loaded or self.awake()
         scoring = self.ask(Rows(frame=frame, keys=keys, times=times), loaded, now)
         return self.keep([scoring])[0]
 
@@ -174,6 +259,7 @@ class ModelServer:
         Raises PredictionFailed if the champion cannot score the rows.
         """
         now = now or self.workspace.clock.now()
+        self._asked = time.monotonic()
         candidate, other, failed = loaded.candidate, None, None
         with self.traffic.asking(rows.height):
             champion = score(loaded.champion, rows)
@@ -219,6 +305,10 @@ def server_of(servers: Mapping[str, ModelServer], name: str) -> ModelServer:
             hint=f"This server has: {', '.join(servers)}.",
             endpoint=name,
         ) from None
+
+
+def _versions(plan: ServingPlan) -> set[int]:
+    return {plan.champion, plan.candidate or plan.champion}
 
 
 def _canary(

@@ -55,13 +55,15 @@ class Present(msgspec.Struct):
     """How it is now: requests inside and their bound, the plan in use, the memory of its models.
 
     ``revision`` is None until there is a model to answer with; of several processes the oldest
-    plan counts, and one that is not ready makes all of them not ready.
+    plan counts, and one that is not ready makes all of them not ready. ``loaded`` is 1 where the
+    models of the plan are in memory.
     """
 
     in_flight: int = 0
     bound: int = 0
     revision: int | None = None
     model_bytes: int = 0
+    loaded: int = 0
 
 
 class Process(msgspec.Struct):

@@ -233,13 +233,19 @@ FAMILIES = (
     Family(
         name="everfit_model_load_seconds",
         kind="summary",
-        help="Time to load and warm the models of a plan.",
+        help="Time to load and warm the models of a plan, when it comes or is asked again.",
         samples=_loads,
+    ),
+    Family(
+        name="everfit_model_loaded",
+        kind="gauge",
+        help="Processes that hold the models in memory; elsewhere the next request loads them.",
+        samples=_value(lambda counts: counts.present.loaded),
     ),
     Family(
         name="everfit_model_memory_bytes",
         kind="gauge",
-        help="Resident memory that loading the models in use added.",
+        help="Resident memory that loading the models in memory added.",
         samples=_value(lambda counts: counts.present.model_bytes),
     ),
     Family(
@@ -251,7 +257,7 @@ FAMILIES = (
     Family(
         name="everfit_ready",
         kind="gauge",
-        help="1 if there is a model to answer with, else 0.",
+        help="1 if there is a model to answer with, in memory or on demand, else 0.",
         samples=_value(lambda counts: int(counts.present.revision is not None)),
     ),
     Family(

@@ -40,13 +40,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A plan with its models. A request uses one of these from beginning to end."""
+    """A plan with its models. A request uses one of these from beginning to end.
+
+    One that is not awake has let go of its models.
+    """
 
     plan: ServingPlan
     champion: Version
     candidate: Candidate | None
     decoder: RowsDecoder
     stream: TableStream
+    is_awake: bool = True
 
     @property
     def signature(self) -> Signature:

@@ -202,7 +202,14 @@ class Traffic(Tally):
             sizes = {**self._sizes, **dict.fromkeys(new, added_bytes // max(len(new), 1))}
             self._sizes = {version: sizes[version] for version in versions}
             self._counts.present.revision = revision
+            self._counts.present.loaded = 1
             self._counts.present.model_bytes = sum(self._sizes.values())
+
+    def let_go(self) -> None:
+        """Say that the models of the plan in use are no longer in memory."""
+        with self._lock:
+            self._sizes = {}
+            self._counts.present.loaded = self._counts.present.model_bytes = 0
 
     @property
     def model_bytes(self) -> int:

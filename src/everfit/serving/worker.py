@@ -53,7 +53,6 @@ def _run(task: Task, channel: socket.socket, listening: socket.socket) -> None:
                 host=task.host,
                 port=task.grpc_port,
                 shared=True,
-                explainers=served.app.explainers,
             )
             stack.enter_context(rpc)
         server = Server(served.app, door=served.app.door, patience=served.patience)

@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 
 from everfit import __version__
 from everfit.errors import EverfitError, Invalid, NoRelease, NotFound, Unavailable
-from everfit.explaining import Explainers
 from everfit.kernel import Workspace
 from everfit.serving.core import ModelServer, server_of
 from everfit.serving.families import RPC
@@ -81,14 +80,11 @@ class RpcServer:
         host: str = "127.0.0.1",
         port: int = 0,
         shared: bool = False,
-        explainers: Explainers | None = None,
         read_seconds: float = READ_SECONDS,
     ) -> None:
         self.workspace = workspace
         self.servers = servers
         self.bounds = bounds
-        # Those of the HTTP server beside it, if there is one: each holds a model of its own.
-        self.explainers = explainers or Explainers(workspace)
         self.ending = False
         self.work = CallThreads(bounds.in_flight, read_seconds=read_seconds)
         self.questions = CallThreads(QUESTIONS, read_seconds=read_seconds)
@@ -288,11 +284,20 @@ def infer(call: Call) -> bytes:
         call.stay()
         call.counted = call.on.server(asked.model_name)
         with call.counted.admission.enter(call.terms.client, left=call.left):
-            return _inferred(call, call.counted, asked)
+            loaded = _awake(call, call.counted)
+            return _inferred(call, call.counted, loaded, asked)
 
 
-def _inferred(call: Call, server: ModelServer, asked: Any) -> bytes:
-    loaded = server.loaded
+def _awake(call: Call, server: ModelServer) -> Loaded:
+    """Return the plan in use with its models; raises Gone if nobody waits for them."""
+    try:
+        return server.awake(max(min(call.left, threading.TIMEOUT_MAX), 0))
+    except TimeoutError:
+        call.terms.check()
+        raise Gone from None
+
+
+def _inferred(call: Call, server: ModelServer, loaded: Loaded, asked: Any) -> bytes:
     _check_version(asked.model_name, asked.model_version, loaded.plan.champion)
     with _turn(call):
         request = decode_request(asked, loaded.signature, max_rows=server.bounds.rows)
@@ -300,7 +305,7 @@ def _inferred(call: Call, server: ModelServer, asked: Any) -> bytes:
         reasons = None
         if request.explain:
             # What cannot be explained is refused before anything is predicted.
-            reasons = Reasons(call.on.explainers, loaded, request.rows, server.bounds)
+            reasons = Reasons(server.explainers, loaded, request.rows, server.bounds)
     call.stay()
     answers = call.answers = _answered(call, request.rows, loaded)
     if reasons is not None:
