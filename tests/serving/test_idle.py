@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from tests.serving.test_workers import wait_until, workers_of
 from everfit.deployment import rollback
 from everfit.registry import get_version
 from everfit.serving import BackgroundServer, Bounds, LocalPredictor, ModelServer
+from everfit.serving.process import Endpoints
 from everfit.serving.terms import TIMEOUT
 
 ROW = {"temp": 0.5, "hour": 3, "sky": "clear", "holiday": False}
@@ -212,6 +213,27 @@ def test_many_who_come_at_once_cause_one_load_and_hold_up_nobody_else(
         gate.open()
         assert {one.result().status_code for one in asked} == {200}
         assert loads(running) - before == 1
+
+
+def test_new_plans_of_others_are_taken_up_while_one_is_loaded(shop: Shop, gate: Gate) -> None:
+    shop.release(shop.add(Constant(1.0), model="churn"), model="churn")
+    served, stop = Endpoints(shop.workspace, [ENDPOINT, "churn"], writer="test"), threading.Event()
+    server, other = served.servers[ENDPOINT], served.servers["churn"]
+    with closing(served), ThreadPoolExecutor(2) as pool:
+        server.let_go()
+        gate.shut()
+        waiting = pool.submit(server.awake)
+        wait_until(lambda: server.waking.is_under_way)
+        polling = pool.submit(served.poll, stop, 0.01)
+        try:
+            shop.release(shop.add(Constant(2.0), model="churn"), model="churn")
+            wait_until(lambda: other.loaded.plan.champion == 2, 10)
+            assert not server.loaded.is_awake
+        finally:
+            gate.open()
+            stop.set()
+        assert waiting.result(20).is_awake
+        polling.result(20)
 
 
 def test_who_waits_for_a_load_holds_a_place(shop: Shop, gate: Gate) -> None:

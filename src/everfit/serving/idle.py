@@ -62,6 +62,11 @@ class Waking:
                 self._running = self._thread.submit(self._run)
             return self._running
 
+    @property
+    def is_under_way(self) -> bool:
+        """Return whether it is being loaded."""
+        return self._running is not None
+
     async def done(self) -> None:
         """Return once it is loaded; raises what the load raises."""
         # Who gives up waiting does not end it for the others.

@@ -65,6 +65,8 @@ class Endpoints:
         while not stop.wait(seconds):
             self.app.observed.settle()
             for server in self.servers.values():
+                if server.waking.is_under_way:
+                    continue  # It would be waited for; the others come first.
                 try:
                     server.refresh()
                 except Exception:
