@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from everfit.automation import Loop, open_project, start_retraining
+from everfit.automation import Loop, open_project, standing, start_retraining, timeline
 from everfit.compiling import CompiledModel
 from everfit.kernel import Worker
 from everfit.packages import FittedModel
@@ -57,7 +57,11 @@ def test_a_release_is_compiled_proved_and_served_compiled(folder: Path, pool: St
         version = get_version(tx, "small", 1)
         found = get_compiled(tx, version)
         [event] = tx.events("model-compiled")
+        [champion] = [row for row in standing(loop.project, tx) if row[0] == "champion"]
+        [told] = [turn.sentence for turn in timeline(tx.events()) if turn.event == event.number]
     assert found is not None
+    assert champion[2] == f"answers requests, compiled: {found.reason}"
+    assert told == f"v1 is compiled: {found.reason}"
     assert found.content == event.data["content"] is not None
     assert found.reason.startswith("equal on ")
     rows = pl.DataFrame({"a": [0.1, -2.0], "b": [1.0, 0.5], "sky": ["rain", None]})

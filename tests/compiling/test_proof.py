@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from typing import Any
@@ -201,14 +200,3 @@ def test_opening_a_compiled_model_loads_no_converter_and_no_estimator() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_without_the_libraries_the_native_model_serves_and_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # The room's front door has a function of the same name.
-    module = importlib.import_module("everfit.compiling.attempt")
-    monkeypatch.setattr(module, "LIBRARIES", ("no_such_library",))
-    found = attempt(regression(), NUMBERS)
-    assert found.content is None
-    assert "everfit[onnx]" in found.reason

@@ -12,7 +12,7 @@ from everfit.deployment import current_release, serving_plan
 from everfit.evaluation import Outcome, latest_report
 from everfit.kernel import Transaction, list_jobs, next_time
 from everfit.monitoring import alerts
-from everfit.registry import Origin, champion, list_versions
+from everfit.registry import Origin, champion, get_compiled, get_version, list_versions
 
 Row = tuple[str, str, str]
 
@@ -33,7 +33,7 @@ def _serving(project: Project, tx: Transaction) -> Iterator[Row]:
     if plan is None:
         yield "endpoint", "no release", "run `everfit run` to train and release a first model"
         return
-    yield "champion", f"v{plan.champion}", "answers requests"
+    yield "champion", f"v{plan.champion}", f"answers requests{_how(project, tx, plan.champion)}"
     release = current_release(tx, project.policy.model)
     if release is not None:
         step = release.steps[release.step]
@@ -42,6 +42,14 @@ def _serving(project: Project, tx: Transaction) -> Iterator[Row]:
             f"v{release.version} {step}",
             f"waits for its evidence since {release.step_since:%Y-%m-%d %H:%M}",
         )
+
+
+def _how(project: Project, tx: Transaction, number: int) -> str:
+    """Say whether a version answers compiled or natively, and why that; nothing if not tried."""
+    found = get_compiled(tx, get_version(tx, project.policy.model, number))
+    if found is None:
+        return ""
+    return f", {'compiled' if found.content else 'natively'}: {found.reason}"
 
 
 def _versions(project: Project, tx: Transaction) -> Iterator[Row]:

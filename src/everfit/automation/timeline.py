@@ -42,6 +42,11 @@ def _gates(event: Event) -> str:
     return f"v{_get(event, 'candidate')} {_get(event, 'outcome')}: {reason}"
 
 
+def _compiled(event: Event) -> str:
+    how = "is compiled" if _get(event, "content", None) else "answers natively"
+    return f"v{_get(event, 'version')} {how}: {_get(event, 'reason')}"
+
+
 _SENTENCES: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "policy-changed": ("policy", lambda e: f"what {e.subject} is kept by was changed"),
     "trigger-fired": ("trigger", lambda e: f"retraining starts: {_get(e, 'reason')}"),
@@ -50,6 +55,7 @@ _SENTENCES: Mapping[str, tuple[str, Callable[[Event], str]]] = {
         lambda e: f"v{_get(e, 'number')} trained ({_get(e, 'algorithm')})",
     ),
     "gates-decided": ("gate", _gates),
+    "model-compiled": ("release", _compiled),
     "release-started": (
         "release",
         lambda e: f"v{_get(e, 'version')} rolls out: {_get(e, 'steps')}",

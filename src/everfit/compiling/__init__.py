@@ -1,7 +1,6 @@
 """Compiled models: a fitted model as ONNX, opened, and proved to answer the same.
 
-What converts and runs them is the extra ``everfit[onnx]``: `installed` says whether it is there,
-and `compile_model` and `CompiledModel` need it.
+Networks of PyTorch and Keras need the extra ``everfit[networks]`` to be compiled, not to be run.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from everfit.compiling.attempt import Attempt, attempt, installed
+from everfit.compiling.attempt import Attempt, attempt
 from everfit.compiling.prove import Disagreement, Parity, Tolerance, prove
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ __all__ = [
     "Tolerance",
     "attempt",
     "compile_model",
-    "installed",
     "prove",
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import time
 from dataclasses import dataclass
 
@@ -12,8 +11,6 @@ import polars as pl
 from everfit.compiling.prove import Parity, Tolerance, prove
 from everfit.errors import EverfitError
 from everfit.packages import FittedModel
-
-LIBRARIES = ("onnx", "onnxruntime", "skl2onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +24,6 @@ class Attempt:
     reason: str
     parity: Parity | None
     seconds: float
-
-
-def installed() -> bool:
-    """Return whether models can be compiled here: the extra ``everfit[onnx]`` is installed."""
-    return all(importlib.util.find_spec(name) is not None for name in LIBRARIES)
 
 
 def attempt(fitted: FittedModel, rows: pl.DataFrame, tolerance: Tolerance | None = None) -> Attempt:
@@ -48,8 +40,6 @@ def attempt(fitted: FittedModel, rows: pl.DataFrame, tolerance: Tolerance | None
 def _tried(
     fitted: FittedModel, rows: pl.DataFrame, tolerance: Tolerance | None
 ) -> tuple[bytes | None, str, Parity | None]:
-    if not installed():
-        return None, "nothing to compile with is installed: pip install 'everfit[onnx]'", None
     try:
         content: bytes = importlib.import_module("everfit.compiling.convert").compile_model(fitted)
         opened = importlib.import_module("everfit.compiling.opened")

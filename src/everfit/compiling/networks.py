@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import onnx
@@ -42,6 +43,8 @@ def network(graph: Graph, model: Any, table: Table) -> Answer:
 
 def _exported(module: Any, width: int) -> onnx.ModelProto:
     torch: Any = sys.modules["torch"]
+    if find_spec("onnxscript") is None:
+        raise refuse("torch exports networks with a package: pip install 'everfit[networks]'")
     was_training = module.training
     module.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

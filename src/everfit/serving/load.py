@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.util import find_spec
 from typing import Any
 
 import polars as pl
@@ -130,8 +129,8 @@ def _model(workspace: Workspace, name: str, number: int, known: Mapping[int, Mod
 
 
 def _compiled(workspace: Workspace, found: Compiled | None) -> Model | None:
-    """Return the compiled model, or None where there is none or nothing here to run it with."""
-    if found is None or found.content is None or find_spec("onnxruntime") is None:
+    """Return the compiled model, or None where there is none that can be opened."""
+    if found is None or found.content is None:
         return None
     try:
         # Loaded on first use: whoever compiles nothing need not have it.

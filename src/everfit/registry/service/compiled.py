@@ -13,6 +13,7 @@ def note_compiled(tx: Transaction, version: ModelVersion, found: Compiled) -> No
     tx.record(
         "model-compiled",
         version.subject,
+        version=version.number,
         package=found.package,
         content=found.content,
         reason=found.reason,
