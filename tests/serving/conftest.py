@@ -13,12 +13,13 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
+from everfit.compiling import compile_model
 from everfit.data import decode_frame
 from everfit.deployment import Release, parse_rollout, start_release
 from everfit.kernel import Workspace, frames
 from everfit.monitoring.log import log_folder
 from everfit.packages import Field, FittedModel, Kind, Signature, pack
-from everfit.registry import register
+from everfit.registry import Compiled, get_version, note_compiled, register
 
 ENDPOINT = "bike"
 INPUTS = (
@@ -109,6 +110,20 @@ class Shop:
                 algorithm=type(estimator).__name__,
             )
         return version.number
+
+    def compile(self, number: int, fitted: FittedModel) -> None:
+        """Note what a version is compiled to, as its release would."""
+        content = self.workspace.blobs.put(compile_model(fitted))
+        with self.workspace.transaction() as tx:
+            version = get_version(tx, ENDPOINT, number)
+            compiled = Compiled(
+                package=version.require_package(),
+                content=content,
+                reason="the same",
+                signature=fitted.signature,
+                seconds=0.1,
+            )
+            note_compiled(tx, version, compiled)
 
     def release(self, version: int, steps: str = "100%", *, model: str = ENDPOINT) -> Release:
         with self.workspace.transaction() as tx:

@@ -24,13 +24,11 @@ import pytest
 from tests.serving.conftest import ENDPOINT, Shop
 from tests.serving.test_process import SIGNATURE, free_port, line, server, started
 
-from everfit.compiling import compile_model
 from everfit.errors import Conflict
 from everfit.kernel import Journal, Workspace
 from everfit.monitoring import PROBE
 from everfit.monitoring.log import log_folder
 from everfit.packages import FittedModel
-from everfit.registry import Compiled, get_version, note_compiled
 from everfit.serving import serve
 from everfit.serving.observed import DECODER
 from everfit.web import listen
@@ -184,16 +182,7 @@ def test_a_worker_that_cannot_start_ends_the_server_with_its_error(shop: Shop) -
 
 def test_a_compiled_model_is_served_without_scikit_learn(shop: Shop) -> None:
     number = shop.add(line(2.0), SIGNATURE)
-    with shop.workspace.transaction() as tx:
-        version = get_version(tx, ENDPOINT, number)
-        compiled = Compiled(
-            package=version.require_package(),
-            content=shop.workspace.blobs.put(compile_model(FittedModel(line(2.0), SIGNATURE))),
-            reason="the same",
-            signature=SIGNATURE,
-            seconds=0.1,
-        )
-        note_compiled(tx, version, compiled)
+    shop.compile(number, FittedModel(line(2.0), SIGNATURE))
     shop.release(number)
     port = free_port()
     with server(shop.workspace, port) as process:

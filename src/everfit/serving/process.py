@@ -15,6 +15,7 @@ from everfit.serving.core import ModelServer
 from everfit.serving.exchange import Exchange
 from everfit.serving.model import Bounds
 from everfit.serving.observed import Observation
+from everfit.serving.undisturbed import undisturbed
 from everfit.web import Background, Patience
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class Endpoints:
                 if server.waking.is_under_way:
                     continue  # It would be waited for; the others come first.
                 try:
-                    server.refresh()
+                    with undisturbed():
+                        server.refresh()
                 except Exception:
                     # A full disk, say: the next round takes the plan up all the same.
                     log.exception("endpoint %s was not refreshed", server.endpoint)

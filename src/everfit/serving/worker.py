@@ -21,6 +21,7 @@ from everfit.errors import EverfitError
 from everfit.kernel import open_workspace
 from everfit.serving.process import Endpoints
 from everfit.serving.tasks import Report, Task
+from everfit.serving.undisturbed import settle
 from everfit.web import Server, stopping_on_signals
 
 FAILED = 1
@@ -59,6 +60,7 @@ def _run(task: Task, channel: socket.socket, listening: socket.socket) -> None:
         stop = threading.Event()
         poller = threading.Thread(target=served.poll, args=(stop, task.poll_seconds), name="poll")
         watcher = threading.Thread(target=_watch, args=(channel, server), name="line")
+        settle()
         with stopping_on_signals(server):
             poller.start()
             watcher.start()
