@@ -31,6 +31,7 @@ def test_nothing_is_collected_meanwhile_and_everything_afterwards() -> None:
 
 
 def test_what_libraries_brought_is_not_looked_at_again() -> None:
+    gc.unfreeze()
     with undisturbed():
         pass
     assert gc.get_freeze_count() == 0
