@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.serving.project import ENVIRONMENT, NAME, Model
-from bench.serving.rows import Row, as_rows, as_split
+from bench.serving.rows import Row, as_arrow, as_rows, as_split
 from bench.tracking.servers import Kind, Server
 from bench.tracking.wire import HOST, Connection, post
 
@@ -33,6 +33,8 @@ class Contender:
     path: str = "/predict"
     form: Callable[[Sequence[Row]], bytes] = as_rows
     chances: Callable[[Any], Iterator[float]] | None = None  # of class 1; None: a constant
+    bulk: Callable[[Sequence[Row]], bytes] | None = None  # a form of its own for many rows
+    media: str = "application/json"  # of that form
     ours: bool = False
 
     @property
@@ -42,6 +44,12 @@ class Contender:
     def request(self, rows: Sequence[Row]) -> bytes:
         """Return the bytes of a request."""
         return post(self.path, self.form(rows))
+
+    def many(self, rows: Sequence[Row]) -> bytes:
+        """Return the bytes of a request in the form that is meant for many rows."""
+        if self.bulk is None:
+            return self.request(rows)
+        return post(self.path, self.bulk(rows), self.media)
 
     def answered(self, body: bytes) -> list[float]:
         """Return the probability of class 1 for each row of an answer."""
@@ -57,13 +65,15 @@ def ours(name: str = "everfit", command: Sequence[str] | None = None) -> Contend
         command=tuple(command or serve),
         path=f"/predict/{NAME}",
         chances=_of_everfit,
+        bulk=as_arrow,
+        media="application/vnd.apache.arrow.stream",
         ours=True,
     )
 
 
 def unlogged() -> Contender:
     """Return the same without its prediction log."""
-    command = ("-m", "bench.serving.unlogged", "serve", "{project}", "--port", "{port}")
+    command = ("-m", "bench.serving.unlogged", "{project}", "{port}")
     return ours("everfit, no log", (sys.executable, *command))
 
 

@@ -42,6 +42,11 @@ class Bench:
         """Return different requests of many rows."""
         return self._requests(server, self.sizes.batch_rows, self.sizes.batches)
 
+    def bulk(self, server: Running) -> list[bytes]:
+        """Return the same in the form that is meant for them."""
+        size, count = self.sizes.batch_rows, self.sizes.batches
+        return [server.contender.many(piece) for piece in pieces(self.rows[: size * count], size)]
+
     def arrivals(self, rate: float, seconds: float, *, queued: bool = True) -> Arrivals:
         """Return callers who come at a rate, as a Poisson process."""
         return Arrivals(
@@ -99,12 +104,19 @@ def half_load(bench: Bench, server: Running, capacity: float) -> Figures:
 
 
 def batches(bench: Bench, server: Running) -> Figures:
-    """Return what many rows a request come to."""
-    requests, sizes = bench.batches(server), bench.sizes
+    """Return what many rows a request come to: as JSON, and in the server's own form for them."""
+    figures = _many(bench, server, bench.batches(server), "batch")
+    if server.contender.bulk is None:
+        return figures | {"bulk": figures["batch"], "bulk cpu": figures["batch cpu"]}
+    return figures | _many(bench, server, bench.bulk(server), "bulk")
+
+
+def _many(bench: Bench, server: Running, requests: Sequence[bytes], name: str) -> Figures:
+    sizes = bench.sizes
     report, share = _watched(bench, server, requests, connections=sizes.batch_clients)
     assert report.answered, f"no batch was answered; {report.refused + report.failed} were not"
     rate = report.rate * sizes.batch_rows
-    return {"batch": rate, "batch cpu": share / rate * MICRO}
+    return {name: rate, f"{name} cpu": share / rate * MICRO}
 
 
 def at_rest(bench: Bench, server: Running) -> Figures:
@@ -113,7 +125,12 @@ def at_rest(bench: Bench, server: Running) -> Figures:
     before, began = server.cpu(), time.perf_counter()
     time.sleep(bench.sizes.idle_seconds)
     burned = (server.cpu() - before) / (time.perf_counter() - began)
-    return {"idle": burned * 1e3, "resident": server.resident(), "processes": server.processes()}
+    return {
+        "idle": burned * 1e3,
+        "resident": server.resident(),
+        "largest": server.largest(),
+        "processes": server.processes(),
+    }
 
 
 def overload(bench: Bench, server: Running, capacity: float) -> Figures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,6 +56,14 @@ def pieces(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
 def as_rows(rows: Sequence[Row]) -> bytes:
     """Return a request of rows, as most servers of one's own take it."""
     return json.dumps({"rows": rows}, separators=(",", ":")).encode()
+
+
+def as_arrow(rows: Sequence[Row]) -> bytes:
+    """Return rows as an Arrow stream."""
+    content = io.BytesIO()
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    frame.write_ipc_stream(content, compat_level=pl.CompatLevel.oldest())
+    return content.getvalue()
 
 
 def as_split(rows: Sequence[Row]) -> bytes:

@@ -64,10 +64,13 @@ def lines(times: float, of_floor: float | None) -> Mapping[str, Line]:
             what="1,000 rows a request, 4 clients", unit="rows/s", more_is_better=True, times=10
         ),
         "batch cpu": Line(what="  server CPU", unit="us/row", more_is_better=False, times=10),
-        "ready": Line(what="ready: first prediction", unit="s", more_is_better=False, at_most=2),
-        "resident": Line(
-            what="resident memory after it all", unit="MB", more_is_better=False, at_most=150
+        "bulk": Line(
+            what="  in its form for them (Arrow)", unit="rows/s", more_is_better=True, times=10
         ),
+        "bulk cpu": Line(what="  server CPU", unit="us/row", more_is_better=False, times=10),
+        "ready": Line(what="ready: first prediction", unit="s", more_is_better=False, at_most=2),
+        "resident": Line(what="resident memory after it all", unit="MB", more_is_better=False),
+        "largest": Line(what="  of it the largest process", unit="MB", at_most=150),
         "processes": Line(what="  processes", unit=""),
         "idle": Line(what="CPU while idle", unit="ms/s", more_is_better=False),
     }

@@ -149,6 +149,10 @@ class Server:
         """Return the resident memory of all processes in megabytes."""
         return sum(self._each(lambda process: process.memory_info().rss)) / MEGABYTE
 
+    def largest(self) -> float:
+        """Return the resident memory of the largest process in megabytes."""
+        return max(self._each(lambda process: process.memory_info().rss)) / MEGABYTE
+
     def proportional(self) -> float:
         """Return the resident memory in megabytes with every shared page counted once."""
         return sum(self._each(lambda process: process.memory_full_info().pss)) / MEGABYTE

@@ -42,9 +42,9 @@ class Driven(NamedTuple):
     ended: float
 
 
-def post(path: str, body: bytes) -> bytes:
-    """Return the bytes of a POST of JSON, head and body together."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+def post(path: str, body: bytes, media: str = "application/json") -> bytes:
+    """Return the bytes of a POST, head and body together; answers of the same type are taken."""
+    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {media}\r\nAccept: {media}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
