@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from everfit.kernel.flatbuffer import malformed
 from everfit.packages import Signature, label_text
-from everfit.serving.arrow_columns import READ, TEXTS, Reader, Texts
+from everfit.serving.arrow_columns import READ, TEXTS, Raw, Reader, Texts
 from everfit.serving.arrow_stream import Batch, Column, read_stream
 from everfit.serving.columns import Problems, check_count, keys_and_times
 from everfit.serving.model import Answers, Rows
+from everfit.serving.plain import Plain, Values
 from everfit.serving.typed import typed
 
 KEY, TIME = "everfit.key", "everfit.time"
 
 
-def decode_arrow(body: bytes, signature: Signature, *, max_rows: int) -> Rows:
+def decode_arrow(body: bytes, signature: Signature, *, max_rows: int) -> Rows | Plain:
     """Return the rows of a stream; columns `everfit.key` and `everfit.time` are keys and times.
 
     Numbers may be of any width, texts may be dictionaries, times of any unit.
@@ -43,15 +45,17 @@ def decode_arrow(body: bytes, signature: Signature, *, max_rows: int) -> Rows:
     for batch in batches:
         given.add(batch, problems, max_rows)
     check_count(given.rows, max_rows)
-    columns = {one.name: one for one in given.columns()}
-    series = [
-        typed(one, columns[one.name], problems, _place(one.name), one.name)
-        for one in signature.inputs
-    ]
-    keys = columns[KEY].to_list() if KEY in columns else None
-    times = columns[TIME].to_list() if TIME in columns else None
+    keys, times = given.listed(KEY), given.listed(TIME)
     said = [time.isoformat() if hasattr(time, "isoformat") else time for time in times or ()]
     found = keys_and_times(keys, said if times is not None else None, given.rows, problems)
+    cells = given.cells(signature)
+    if cells is not None:
+        problems.raise_any()
+        return Plain.of_columns(signature.inputs, cells, *found)
+    series = [
+        typed(one, given.column(one.name), problems, _place(one.name), one.name)
+        for one in signature.inputs
+    ]
     problems.raise_any()
     return Rows(frame=pl.DataFrame(series), keys=found[0], times=found[1])
 
@@ -102,7 +106,7 @@ class _Collected:
 
     schema: list[Column]
     rows: int = 0
-    parts: list[list[pl.Series]] = field(default_factory=list)
+    parts: list[dict[str, Raw]] = field(default_factory=list)
     dictionaries: dict[int, Texts] = field(default_factory=dict)
 
     def add(self, batch: Batch, problems: Problems, max_rows: int) -> None:
@@ -115,13 +119,24 @@ class _Collected:
         rows = self.rows + batch.rows
         check_count(rows, max_rows)
         reader = Reader(batch, self.dictionaries, problems, self.rows)
-        self.parts.append([reader.column(column) for column in self.schema])
+        self.parts.append({column.name: reader.column(column) for column in self.schema})
         self.rows = rows
 
-    def columns(self) -> Iterator[pl.Series]:
-        """Yield the columns, whole."""
-        for place, _ in enumerate(self.schema):
-            yield pl.concat([part[place] for part in self.parts])
+    def column(self, name: str) -> pl.Series:
+        """Return a column, whole."""
+        return pl.concat([part[name].series(name) for part in self.parts])
+
+    def listed(self, name: str) -> list[Any] | None:
+        """Return the values of a column, or None if it was not sent."""
+        return self.column(name).to_list() if name in self.parts[0] else None
+
+    def cells(self, signature: Signature) -> list[Values] | None:
+        """Return the inputs as `Plain` has them; None where one does not fit as it is."""
+        if len(self.parts) > 1:
+            return None
+        made = (self.parts[0][one.name].cells(one) for one in signature.inputs)
+        found = [cells for cells in made if cells is not None]
+        return found if len(found) == len(signature.inputs) else None
 
     def _learn(self, batch: Batch, number: int, problems: Problems) -> None:
         """Keep the values of a dictionary, or those that are added to it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 
 from everfit.errors import TooLarge
 from everfit.kernel.flatbuffer import malformed
+from everfit.packages import Field, Kind
 from everfit.serving.arrow_stream import (
     BOOL,
     DATE,
@@ -27,6 +29,7 @@ from everfit.serving.arrow_stream import (
     Column,
 )
 from everfit.serving.columns import Problems
+from everfit.serving.plain import Values
 
 Array = npt.NDArray[Any]
 TEXTS = (UTF8, LARGE_UTF8, VIEW)
@@ -34,6 +37,8 @@ READ = (NULL, INT, FLOAT, BOOL, DATE, TIMESTAMP, *TEXTS)
 # The first and the last second of the years 1 to 9999.
 FIRST, LAST = -62_135_596_800, 253_402_300_799
 INLINE = 12
+# What values of a kind are as they come.
+EXACT = {Kind.INTEGER: np.dtype(np.int64), Kind.BOOLEAN: np.dtype(np.bool_)}
 # Texts that many rows share take no room in a stream, and all of it once they are read.
 MOST_TEXT = 256 * 1024 * 1024
 
@@ -44,6 +49,35 @@ class Texts:
 
     values: list[str | None]
     sizes: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A column as it was read: texts with None, times, or other values and where there are any."""
+
+    values: list[str | None] | pl.Series | Array
+    there: Array | None = None
+
+    def series(self, name: str) -> pl.Series:
+        """Return it as a series, null where nothing is."""
+        if isinstance(self.values, pl.Series):
+            return self.values.alias(name)
+        if isinstance(self.values, list):
+            return pl.Series(name, self.values, dtype=pl.String)
+        return _with_gaps(pl.Series(name, self.values), self.there)
+
+    def cells(self, field: Field) -> Values | None:
+        """Return it as `Plain` has a column, or None where it must be looked at more closely."""
+        values = self.values
+        if isinstance(values, list):
+            fits = field.kind is Kind.TEXT and (field.nullable or None not in values)
+            return values if fits else None
+        if isinstance(values, pl.Series) or self.there is None:
+            return None
+        whole = bool(self.there.all())
+        if field.kind is Kind.NUMBER and values.dtype.kind in "iuf" and (whole or field.nullable):
+            return _floats(values, self.there, nullable=field.nullable)
+        return values if whole and values.dtype == EXACT.get(field.kind) else None
 
 
 class Reader:
@@ -63,18 +97,18 @@ class Reader:
         self._buffers = iter(batch.buffers)
         self._variadic = iter(batch.variadic)
 
-    def column(self, column: Column) -> pl.Series:
+    def column(self, column: Column) -> Raw:
         """Return the next column."""
         if next(self._nodes, (-1, 0))[0] != self._batch.rows:
             raise malformed(f"the column {column.name!r} has another length than its batch")
         if column.kind == NULL and column.dictionary is None:
-            return pl.Series(column.name, [None] * self._batch.rows, dtype=pl.Null)
+            return Raw(pl.Series([None] * self._batch.rows, dtype=pl.Null))
         there = self._validity()
         if column.dictionary is not None:
-            return pl.Series(column.name, self._coded(column, there), dtype=pl.String)
+            return Raw(self._coded(column, there))
         if column.kind in TEXTS:
-            return pl.Series(column.name, self._texts(column, there).values, dtype=pl.String)
-        return self._fixed(column, there).alias(column.name)
+            return Raw(self._texts(column, there).values)
+        return self._fixed(column, there)
 
     def texts(self, column: Column) -> Texts:
         """Return the values of a dictionary."""
@@ -83,14 +117,13 @@ class Reader:
             raise malformed(f"a dictionary declares {self._batch.rows:,} values")
         return self._texts(column, self._validity())
 
-    def _fixed(self, column: Column, there: Array) -> pl.Series:
+    def _fixed(self, column: Column, there: Array) -> Raw:
         rows = self._batch.rows
         is_bits = column.kind == BOOL
         values = self._bits(rows) if is_bits else self._numbers(column.dtype, rows)
         if column.kind in (DATE, TIMESTAMP):
-            return self._times(column, values.astype(np.int64), there)
-        values = values.astype(np.float32) if column.dtype == "<f2" else values
-        return _with_gaps(pl.Series(values), there)
+            return Raw(self._times(column, values.astype(np.int64), there))
+        return Raw(values.astype(np.float32) if column.dtype == "<f2" else values, there)
 
     def _times(self, column: Column, values: Array, there: Array) -> pl.Series:
         per = column.per_second
@@ -126,16 +159,16 @@ class Reader:
             return self._decoded(column, there, self._views(there))
         offsets, content = self._held(column, len(there))
         whole = bytes(content[offsets[0] : offsets[-1]])
-        places = offsets.tolist()
         if not whole.isascii():
-            pairs = zip(pairwise(places), there.tolist(), strict=True)
+            pairs = zip(pairwise(offsets.tolist()), there.tolist(), strict=True)
             pieces = (content[start:end] if given else None for (start, end), given in pairs)
             return self._decoded(column, there, pieces)
-        text, first = whole.decode("ascii"), places[0]
-        values: list[str | None] = [text[a - first : b - first] for a, b in pairwise(places)]
+        sizes = np.diff(offsets)
+        # Half the time of slicing.
+        values: list[str | None] = list(map(StringIO(whole.decode("ascii")).read, sizes.tolist()))
         for row in np.flatnonzero(~there).tolist():
             values[row] = None
-        return Texts(values=values, sizes=np.where(there, np.diff(offsets), 0))
+        return Texts(values=values, sizes=np.where(there, sizes, 0))
 
     def _decoded(self, column: Column, there: Array, pieces: Iterator[memoryview | None]) -> Texts:
         values: list[str | None] = []
@@ -215,8 +248,17 @@ class Reader:
         return buffer
 
 
-def _with_gaps(values: pl.Series, there: Array) -> pl.Series:
-    return values if there.all() else values.set(pl.Series(~there), None)
+def _with_gaps(values: pl.Series, there: Array | None) -> pl.Series:
+    return values if there is None or there.all() else values.set(pl.Series(~there), None)
+
+
+def _floats(values: Array, there: Array, *, nullable: bool) -> Array | None:
+    """Return numbers with NaN where one is missing; None where one is infinite, or may not be."""
+    found: Array = values.astype(np.float64, copy=False)
+    if not there.all():
+        found = np.where(there, found, np.nan)
+    refused = np.isinf(found) if nullable else ~np.isfinite(found)
+    return None if refused.any() else found
 
 
 def _bound(size: int) -> None:

@@ -202,8 +202,7 @@ def _merged(parts: Sequence[Question]) -> Question:
         times = pl.concat([part.times for part in parts if part.times is not None])
     plain = [part for part in parts if isinstance(part, Plain)]
     if len(plain) == len(parts):
-        values = list(itertools.chain.from_iterable(part.values for part in plain))
-        return Plain(plain[0].fields, values, keys, times)
+        return Plain.joined(plain, keys, times)
     return Rows(frame=_frame(parts), keys=keys, times=times)
 
 
