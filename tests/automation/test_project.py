@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from everfit.automation import Asked, check_project, read_policy, start_project
+from everfit.cli import everfit
 from everfit.data import Role, Task
 from everfit.errors import Conflict, DataInvalid, PipelineInvalid, PolicyInvalid, SourceMissing
 
@@ -177,3 +179,13 @@ def test_what_init_is_told_is_written_and_holds(tmp_path: Path) -> None:
     roles = {column.name: column.role for column in schema.columns}
     assert roles["zip"] is Role.CATEGORY
     assert schema.time == "time"
+
+
+def test_init_names_the_columns_that_give_the_target_away(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"size": [one * 37 % 101 + 0.5 for one in range(200)], "kind": ["a", "b"] * 100}
+    )
+    frame.with_columns(y=2 * pl.col("size")).write_csv(tmp_path / "leaks.csv")
+    asked = ["init", str(tmp_path), "--data", str(tmp_path / "leaks.csv"), "--target", "y"]
+    said = CliRunner().invoke(everfit, asked, catch_exceptions=False)
+    assert "excluded size: " in said.output

@@ -68,7 +68,8 @@ def init(folder: Path, data: str, target: str | None, **said: Any) -> None:
         [(column.name, column.role, column.reason) for column in started.schema.columns],
     )
     for leak in started.leaks:
-        show.console.print(f"excluded: {leak.reason}", style="yellow")
+        names = ", ".join(leak.columns)
+        show.console.print(f"excluded {names}: {leak.reason}", style="yellow")
     for file in started.files:
         show.console.print(f"wrote {file}")
     show.console.print("next: everfit check, then everfit run")
