@@ -203,7 +203,7 @@ def test_keys_and_times_come_in_params(shop: Shop, http: httpx.Client) -> None:
 def read(body: object, media: str = "application/json", **changes: Any) -> pl.DataFrame:
     content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
     signature = replace(REGRESSION, **changes)
-    given = body_media([(b"content-type", media.encode())])
+    given = body_media({b"content-type": media.encode()})
     return decode_invocation(content, given, signature, max_rows=9).frame
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from everfit.kernel import Transaction, Workspace
-from everfit.web import Receive, Reply, Scope, StreamedReply, read_body
+from everfit.web import Receive, Reply, Scope, StreamedReply, fields, read_body
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Asked:
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its name in lower case, or None."""
-        found = dict(self.scope["headers"]).get(name)
+        found = fields(self.scope).get(name)
         return None if found is None else str(found.decode("latin-1"))
 
 

@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from everfit.kernel import Workspace
 from everfit.serving.arrow import decode_arrow, encode_arrow
 from everfit.serving.batches import Batches
 from everfit.serving.binary import HEADER
+from everfit.serving.call import Call, Form
 from everfit.serving.core import ModelServer, server_of
 from everfit.serving.counts import route_of
 from everfit.serving.door import Door, Uploads
@@ -25,17 +26,15 @@ from everfit.serving.explain import asked
 from everfit.serving.invocations import VERSION, decode_invocation, encode_predictions
 from everfit.serving.labels import decode_labels
 from everfit.serving.load import Loaded
-from everfit.serving.media import ARROW, JSON, OCTETS, Media, body_media, is_wanted
+from everfit.serving.media import ARROW, JSON, OCTETS, is_wanted
 from everfit.serving.model import Answers, Bounds, Rows
 from everfit.serving.observed import Observation, open_spans
 from everfit.serving.openapi import describe_api
-from everfit.serving.pinned import described, pinned
+from everfit.serving.pinned import described
 from everfit.serving.plain import Plain
-from everfit.serving.reasons import Reasons
 from everfit.serving.refusals import in_words_of_path
 from everfit.serving.rows import encode_rows
 from everfit.serving.tensors import decode_tensors, describe_model, encode_tensors
-from everfit.serving.terms import Terms, terms_of
 from everfit.web import (
     TEXT,
     Disconnected,
@@ -46,8 +45,8 @@ from everfit.web import (
     Scope,
     Send,
     answered,
+    fields,
     json_reply,
-    read_body,
     received,
     refuse_foreign_host,
     send_early_reply,
@@ -55,10 +54,6 @@ from everfit.web import (
 )
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Rows | Plain)
-
-# What is decoded and encoded faster than a thread is asked to.
-SMALL_BYTES = 32 * 1024
 
 
 class App:
@@ -85,7 +80,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        call = Call(app=self, scope=scope, receive=receive)
+        call = Call(self, scope, receive, received(scope))
         try:
             reply = await answered(scope, _reply(call))
         except Disconnected:
@@ -125,98 +120,6 @@ class App:
         self.observed.close()
         for batches in self.batches.values():
             batches.close()
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way, with what is noted of it: its endpoint, rows, answers and start.
-
-    ``is_read`` says that its body came to its end.
-    """
-
-    app: App
-    scope: Scope
-    receive: Receive
-    name: str = ""
-    version: str | None = None
-    counted: ModelServer | None = None
-    answers: Answers | None = None
-    rows: int = 0
-    explain: int = 0
-    is_read: bool = False
-    route: str = ""
-    refused: str | None = None
-    started: float = 0.0
-    terms: Terms = field(default_factory=Terms)
-
-    def __post_init__(self) -> None:
-        self.started = received(self.scope)
-
-    @property
-    def media(self) -> Media:
-        """Return what the body is said to be; raises MediaUnknown if it is compressed."""
-        return body_media(self.scope["headers"])
-
-    def header(self, name: str) -> bytes | None:
-        """Return what stands in a header."""
-        return next((v for n, v in self.scope["headers"] if n == name.lower().encode()), None)
-
-    async def predictions(self, form: Form[R]) -> Reply:
-        """Return the answers to the rows of the body, asked together with those of others."""
-
-        async def answer(server: ModelServer, body: bytes) -> Reply:
-            size = len(body)
-            while True:
-                loaded = pinned(server.loaded, self.version)
-                rows = await self.beside(form.read, self, loaded, body, size=size)
-                if loaded.is_awake:
-                    break
-                # The rows are read again then: the plan may be another one.
-                await self.terms.kept(server.waking.done())
-            if isinstance(rows, Rows) and rows.explain:
-                answers = await self.explained(rows, loaded)
-            else:
-                answers = await self.answered(rows, loaded)
-            return await self.beside(form.write, self, loaded, rows, answers, size=size)
-
-        return await self.work(answer)
-
-    async def explained(self, rows: Rows, loaded: Loaded) -> Answers:
-        """Return the answers for ``rows`` with reasons; refused first where there can be none."""
-        aside, explainers = self.app.in_thread, self.app.server(self.name).explainers
-        reasons = await aside(Reasons, explainers, loaded, rows, self.app.bounds)
-        return await aside(reasons.beside, await self.answered(rows, loaded), rows.explain)
-
-    async def answered(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
-        """Return the answers for ``rows``, asked together with those of other requests."""
-        self.rows = rows.height
-        self.answers = await self.terms.kept(self.app.batches[self.name].answer(rows, loaded))
-        return self.answers
-
-    async def beside(self, work: Callable[..., T], *arguments: object, size: int) -> T:
-        """Return what ``work`` returns: at once where it is small, else beside the event loop."""
-        if size <= SMALL_BYTES:
-            return work(*arguments)
-        return await self.app.in_thread(work, *arguments)
-
-    async def work(self, answer: Callable[[ModelServer, bytes], Awaitable[Reply]]) -> Reply:
-        """Return what ``answer`` makes of the body; refuse when too much waits."""
-        app, server = self.app, self.app.server(self.name)
-        self.terms = terms_of(self.scope["headers"])
-        with app.uploads.coming(self.scope, server.admission, self.terms.client):
-            body = await read_body(self.scope, self.receive, most=app.bounds.body_bytes)
-        self.is_read = True
-        self.terms.check()
-        with server.admission.enter(self.terms.client, left=self.terms.left):
-            return await answer(server, body)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form(Generic[R]):
-    """How requests of one kind are read and answered. Both run where it suits their size."""
-
-    read: Callable[[Call, Loaded, bytes], R]
-    write: Callable[[Call, Loaded, R, Answers], Reply]
 
 
 async def _reply(call: Call) -> Reply:
@@ -310,7 +213,7 @@ def _rows(call: Call, loaded: Loaded, body: bytes) -> Rows | Plain:
 
 
 def _as_rows(call: Call, _loaded: Loaded, _rows: Rows | Plain, answers: Answers) -> Reply:
-    if not call.explain and is_wanted(ARROW, call.scope["headers"]):
+    if not call.explain and is_wanted(ARROW, fields(call.scope)):
         return Reply(status=200, body=encode_arrow(answers), media=ARROW.encode())
     return Reply(status=200, body=encode_rows(call.name, answers))
 
@@ -345,11 +248,10 @@ async def version(_call: Call) -> Reply:
 
 async def labels(call: Call) -> Reply:
     """``POST /labels/NAME``: the truth, by prediction id or key."""
-
-    async def answer(server: ModelServer, body: bytes) -> Reply:
+    server = call.app.server(call.name)
+    body = await call.body(server)
+    with server.admission.enter(call.terms.client, left=call.terms.left):
         return Reply(status=200, body=await call.app.in_thread(_received, server, body))
-
-    return await call.work(answer)
 
 
 def _received(server: ModelServer, body: bytes) -> bytes:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import polars as pl
 
 from everfit.errors import EverfitError
-from everfit.serving.combine import Scoring
+from everfit.serving.combine import Scoring, answers
 from everfit.serving.core import ModelServer
 from everfit.serving.load import Loaded
 from everfit.serving.model import Answers, Rows
 from everfit.serving.plain import Plain
 from everfit.serving.score import Question
 from everfit.web import Gathering
+
+T = TypeVar("T")
 
 # What takes less is asked on the event loop: to hand it to a thread costs a tenth of that, and
 # nobody else is answered so much later.
@@ -30,11 +33,15 @@ FIRST_SECONDS = 0.00002
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """One request: its rows, the models whose signature they were decoded by, and its future."""
+    """One request: its rows, the models whose signature they were decoded by, and its future.
+
+    That gets what ``write`` makes of the answers.
+    """
 
     rows: Question
     loaded: Loaded
-    future: asyncio.Future[Answers] | Future[Answers]
+    write: Callable[[Answers], Any]
+    future: asyncio.Future[Any] | Future[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +49,7 @@ class Lot:
     """Requests that were asked as one, and what was said to them or why nothing was."""
 
     asked: Sequence[Asked]
-    said: Scoring | EverfitError
+    said: tuple[Scoring, Answers] | EverfitError
 
 
 class Batches:
@@ -60,11 +67,16 @@ class Batches:
         self._row_seconds = FIRST_SECONDS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"predict-{server.endpoint}")
 
-    async def answer(self, rows: Question, loaded: Loaded) -> Answers:
-        """Return the answers for ``rows``, which are in the log then; raises as ``predict``."""
-        future: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._gathering.add(Asked(rows, loaded, future))
-        return await future
+    def ask(
+        self, rows: Question, loaded: Loaded, write: Callable[[Answers], T]
+    ) -> asyncio.Future[T]:
+        """Return where that will be which ``write`` makes of the answers, or what it would raise.
+
+        They are in the log then; raises as ``predict``. ``write`` may be called before they are.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._gathering.add(Asked(rows, loaded, write, future))
+        return future
 
     def close(self) -> None:
         """End the thread."""
@@ -84,8 +96,13 @@ class Batches:
             with suppress(Exception):
                 scored = self._scored(batch)
         loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._thread, self._answered, batch, scored)
-        running.add_done_callback(lambda done: self._end(batch, done))
+        running = loop.run_in_executor(self._thread, self._kept, batch, scored)
+        told = None
+        if scored is not None:
+            told = Told(scored)
+            # In the next turn of the loop: by then the thread waits for the disk.
+            loop.call_soon(told.make)
+        running.add_done_callback(lambda done: self._end(batch, told, done))
 
     def _is_brief(self, batch: Sequence[Asked]) -> bool:
         """Return whether the batch is asked in next to no time, without a frame."""
@@ -104,40 +121,71 @@ class Batches:
         self._row_seconds = (time.thread_time() - began) / max(1, rows)
         return scored
 
-    def _answered(
-        self, batch: Sequence[Asked], scored: list[Lot] | None
-    ) -> list[tuple[Lot, Answers | None]]:
-        """Return what is answered to each part of the batch, in the log by then."""
-        return keep(self._server, scored or self._scored(batch))
+    def _kept(self, batch: Sequence[Asked], scored: list[Lot] | None) -> list[Lot]:
+        """Return what is said to each part of the batch, in the log by then."""
+        lots = scored or self._scored(batch)
+        keep(self._server, lots)
+        return lots
 
     def _end(
-        self, batch: Sequence[Asked], done: asyncio.Future[list[tuple[Lot, Answers | None]]]
+        self, batch: Sequence[Asked], told: Told | None, done: asyncio.Future[list[Lot]]
     ) -> None:
         self._gathering.go_on()
         failure = done.exception()
         if failure is not None:
             fail(batch, failure)
             return
-        tell(done.result())
+        (told or Told(done.result())).tell()
 
 
-def tell(answered: Sequence[tuple[Lot, Answers | None]]) -> None:
-    """Give each request its part of the answers, or why there is none."""
-    for one, answers in answered:
-        if isinstance(one.said, EverfitError):
-            fail(one.asked, one.said)
-        elif answers is not None:
-            _share_out(one.asked, answers)
+class Told:
+    """What the requests of some lots are told, each made of its part of the answers."""
+
+    def __init__(self, lots: Sequence[Lot]) -> None:
+        self._lots = lots
+        self._made: list[tuple[Asked, Any]] | None = None
+
+    def make(self) -> list[tuple[Asked, Any]]:
+        """Return what each request is told, an error where it is told that; made once."""
+        if self._made is None:
+            self._made = [
+                (asked, answers if isinstance(answers, EverfitError) else _written(asked, answers))
+                for lot in self._lots
+                for asked, answers in _shares(lot)
+            ]
+        return self._made
+
+    def tell(self) -> None:
+        """Tell them."""
+        for asked, told in self.make():
+            if asked.future.done():
+                continue
+            if isinstance(told, BaseException):
+                asked.future.set_exception(told)
+            else:
+                asked.future.set_result(told)
 
 
-def _share_out(lot: Sequence[Asked], answers: Answers) -> None:
-    if len(lot) == 1 and not lot[0].future.done():
-        lot[0].future.set_result(answers)
-        return
-    ends = itertools.accumulate(asked.rows.height for asked in lot)
-    for asked, end in zip(lot, ends, strict=True):
-        if not asked.future.done():
-            asked.future.set_result(answers.part(end - asked.rows.height, end))
+def _written(asked: Asked, answers: Answers) -> Any:
+    try:
+        return asked.write(answers)
+    except Exception as error:  # noqa: BLE001 - it is told to the one whose answers they are
+        return error
+
+
+def _shares(lot: Lot) -> list[tuple[Asked, Answers | EverfitError]]:
+    said = lot.said
+    if isinstance(said, EverfitError):
+        return [(asked, said) for asked in lot.asked]
+    answers = said[1]
+    if len(lot.asked) == 1:
+        return [(lot.asked[0], answers)]
+    shares: list[tuple[Asked, Answers | EverfitError]] = []
+    end = 0
+    for asked in lot.asked:
+        begin, end = end, end + asked.rows.height
+        shares.append((asked, answers.part(begin, end)))
+    return shares
 
 
 def fail(lot: Sequence[Asked], failure: BaseException) -> None:
@@ -170,27 +218,27 @@ def ask(server: ModelServer, batch: Sequence[Asked]) -> list[Lot]:
     in the rows that brought it about, and in no others.
     """
     together = _said(server, batch)
-    if isinstance(together, Scoring):
-        # A candidate that could not even be loaded fails whatever the rows are.
-        mixed = together.failed is not None and batch[0].loaded.problem is None
-    else:
+    if isinstance(together, EverfitError):
         mixed = True
+    else:
+        # A candidate that could not even be loaded fails whatever the rows are.
+        mixed = together[0].failed is not None and batch[0].loaded.problem is None
     if mixed and len(batch) > 1:
         return [Lot([asked], _said(server, [asked])) for asked in batch]
     return [Lot(batch, together)]
 
 
-def keep(server: ModelServer, lots: Sequence[Lot]) -> list[tuple[Lot, Answers | None]]:
-    """Return what is answered to each part of a batch, in the log by then."""
-    kept = iter(server.keep([one.said for one in lots if isinstance(one.said, Scoring)]))
-    return [(one, next(kept) if isinstance(one.said, Scoring) else None) for one in lots]
+def keep(server: ModelServer, lots: Sequence[Lot]) -> None:
+    """Bring what is answered into the log."""
+    server.keep([lot.said for lot in lots if not isinstance(lot.said, EverfitError)])
 
 
-def _said(server: ModelServer, lot: Sequence[Asked]) -> Scoring | EverfitError:
+def _said(server: ModelServer, lot: Sequence[Asked]) -> tuple[Scoring, Answers] | EverfitError:
     try:
-        return server.ask(_merged([asked.rows for asked in lot]), lot[0].loaded)
+        scoring = server.ask(_merged([asked.rows for asked in lot]), lot[0].loaded)
     except EverfitError as error:
         return error
+    return scoring, answers(scoring)
 
 
 def _merged(parts: Sequence[Question]) -> Question:

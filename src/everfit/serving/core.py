@@ -251,7 +251,9 @@ class ModelServer:
         """
         loaded = loaded or self.awake()
         scoring = self.ask(Rows(frame=frame, keys=keys, times=times), loaded, now)
-        return self.keep([scoring])[0]
+        said = answers(scoring)
+        self.keep([(scoring, said)])
+        return said
 
     def ask(self, rows: Question, loaded: Loaded, now: datetime | None = None) -> Scoring:
         """Return what the models of a plan say to every row: no answer yet, it is in no log.
@@ -278,21 +280,12 @@ class ModelServer:
             failed=failed,
         )
 
-    def keep(self, scorings: Sequence[Scoring]) -> list[Answers]:
-        """Return the answers, which are in the log then: all of them, or none of any.
-
-        They are of one plan.
-        """
-        answered = [answers(scoring) for scoring in scorings]
+    def keep(self, answered: Sequence[tuple[Scoring, Answers]]) -> None:
+        """Bring answers into the log: all of them, or none of any. They are of one plan."""
         with self.traffic.logging():
-            logged = [
-                log_message(scoring, said)
-                for scoring, said in zip(scorings, answered, strict=True)
-                if said.ids
-            ]
+            logged = [log_message(scoring, said) for scoring, said in answered if said.ids]
             if logged:
-                self._log.append_messages(scorings[0].stream, logged)
-        return answered
+                self._log.append_messages(answered[0][0].stream, logged)
 
 
 def server_of(servers: Mapping[str, ModelServer], name: str) -> ModelServer:

@@ -13,7 +13,7 @@ from everfit.serving.counts import route_of
 from everfit.serving.model import Bounds
 from everfit.serving.refusals import in_words_of_path
 from everfit.serving.terms import client_of
-from everfit.web import Scope, as_http, error_reply
+from everfit.web import Scope, as_http, error_reply, fields
 
 # So long one refusal is sent to all who are refused alike: the numbers in it are of then.
 SAME_SECONDS = 0.1
@@ -81,6 +81,10 @@ class Uploads:
         self._most, self._most_each = bounds.upload_bytes, bounds.body_bytes
         self._coming = 0
 
+    def is_small(self, scope: Scope) -> bool:
+        """Return whether the body of a call needs no room kept."""
+        return self._announced(scope) <= SMALL_BYTES
+
     @contextmanager
     def coming(self, scope: Scope, admission: Admission, client: str) -> Iterator[None]:
         """Keep room for the body of a call.
@@ -91,9 +95,6 @@ class Uploads:
             If there is no room for it, or none at the endpoint: then it is not read for nothing.
         """
         size = self._announced(scope)
-        if size <= SMALL_BYTES:
-            yield
-            return
         why = admission.why_not(client)
         if why is not None:
             raise admission.refusal(why)
@@ -110,9 +111,8 @@ class Uploads:
 
     def _announced(self, scope: Scope) -> int:
         """Return how many bytes a body may come to: all that one may have, if it does not say."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit():
-                return min(int(value), self._most_each)
-            if name == b"transfer-encoding":
-                return self._most_each
-        return 0
+        found = fields(scope)
+        length = found.get(b"content-length", b"")
+        if length.isdigit():
+            return min(int(length), self._most_each)
+        return self._most_each if b"transfer-encoding" in found else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -32,8 +32,8 @@ class Media:
             )
 
 
-def body_media(headers: Iterable[tuple[bytes, bytes]]) -> Media:
-    """Return what the headers say of the body; JSON if they do not say.
+def body_media(fields: Mapping[bytes, bytes]) -> Media:
+    """Return what the header fields say of the body; JSON if they do not say.
 
     Raises
     ------
@@ -42,22 +42,16 @@ def body_media(headers: Iterable[tuple[bytes, bytes]]) -> Media:
 
     Examples
     --------
-    >>> body_media([(b"content-type", b"Text/CSV; charset=UTF-8")]).parameters
+    >>> body_media({b"content-type": b"Text/CSV; charset=UTF-8"}).parameters
     {'charset': 'UTF-8'}
     """
-    kind, encoding = JSON.encode(), b"identity"
-    for name, value in headers:
-        if name == b"content-type":
-            kind = value
-        elif name == b"content-encoding":
-            encoding = value
-    return _media(kind.decode("latin-1"), encoding.decode("latin-1"))
+    return _media(fields.get(b"content-type", b""), fields.get(b"content-encoding", b""))
 
 
 @lru_cache(maxsize=256)
-def _media(text: str, encoding: str) -> Media:
+def _media(said: bytes, encoded: bytes) -> Media:
     """Return what the two headers say; a caller sends the same ones again and again."""
-    encoding = encoding.strip().lower()
+    text, encoding = said.decode("latin-1"), encoded.decode("latin-1").strip().lower()
     if encoding not in ("identity", ""):
         raise MediaUnknown(
             f"the body is encoded with {encoding[:100]!r}", hint="Send it as it is, without it."
@@ -69,10 +63,14 @@ def _media(text: str, encoding: str) -> Media:
     return Media(name=JSON if name == CURL else name, parameters=parameters, text=text)
 
 
-def is_wanted(media: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_wanted(media: str, fields: Mapping[bytes, bytes]) -> bool:
     """Return whether the caller asks for an answer of that very type."""
-    values = [value for name, value in headers if name == b"accept"]
-    if not values:
-        return False
-    accepted = b",".join(values).decode("latin-1")
-    return media in [part.split(";")[0].strip().lower() for part in accepted.split(",")]
+    accepted = fields.get(b"accept")
+    return accepted is not None and media in _accepted(accepted)
+
+
+@lru_cache(maxsize=256)
+def _accepted(said: bytes) -> frozenset[str]:
+    return frozenset(
+        part.split(";")[0].strip().lower() for part in said.decode("latin-1").split(",")
+    )

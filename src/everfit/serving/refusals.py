@@ -48,8 +48,8 @@ def words_of(path: str) -> str | None:
 
 def in_words_of_path(path: str, reply: Reply) -> Reply:
     """Return a reply as the protocol of ``path`` has it: unchanged unless it is an error."""
-    words = words_of(path)
-    if reply.status < FAILED or words is None:
+    words = words_of(path) if reply.status >= FAILED else None
+    if words is None:
         return reply
     return WORDS[words](reply, msgspec.json.decode(reply.body)["error"])
 

@@ -20,6 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from everfit import __version__
 from everfit.serving.model import Answers
 from everfit.serving.observed import Noted
+from everfit.web import fields
 
 # Of a request's predictions, the ids of so many first ones are named.
 MOST_IDS = 5
@@ -46,8 +47,8 @@ class Spans:
 
     def record(self, call: Noted, status: int, seconds: float) -> None:
         """Make the span of a request that has just been answered and took so many seconds."""
-        headers = {name: value for name, value in call.scope["headers"] if name in CARRIED}
-        carrier = {name.decode(): value.decode("latin-1") for name, value in headers.items()}
+        sent = fields(call.scope)
+        carrier = {name.decode(): sent[name].decode("latin-1") for name in CARRIED if name in sent}
         end = time.time_ns()
         span = self._tracer.start_span(
             call.route,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -53,25 +53,24 @@ class Terms:
             raise _too_late() from None
 
 
-def terms_of(headers: Iterable[tuple[bytes, bytes]]) -> Terms:
-    """Return the terms that stand in headers; raises Invalid if the time is no number."""
-    terms = Terms()
-    for name, value in headers:
-        if name == _CLIENT:
-            terms.client = client_key(value)
-        elif name == _TIMEOUT:
-            if not (value.isdigit() and len(value) <= 12):
-                raise Invalid(
-                    f"{TIMEOUT} is {value[:50].decode('latin-1')!r}, no number of milliseconds",
-                    hint="Write a whole number, or leave the header out.",
-                )
-            if int(value):  # 0 stands for no end
-                terms.within(int(value) / 1000)
+def terms_of(fields: Mapping[bytes, bytes]) -> Terms:
+    """Return the terms that stand in header fields; raises Invalid if the time is no number."""
+    client, milliseconds = fields.get(_CLIENT), fields.get(_TIMEOUT)
+    terms = Terms() if client is None else Terms(client_key(client))
+    if milliseconds is None:
+        return terms
+    if not (milliseconds.isdigit() and len(milliseconds) <= 12):
+        raise Invalid(
+            f"{TIMEOUT} is {milliseconds[:50].decode('latin-1')!r}, no number of milliseconds",
+            hint="Write a whole number, or leave the header out.",
+        )
+    if int(milliseconds):  # 0 stands for no end
+        terms.within(int(milliseconds) / 1000)
     return terms
 
 
 def client_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the client's key alone."""
+    """Return the client's key alone, of a head that is not made into a call yet."""
     return next((client_key(value) for name, value in headers if name == _CLIENT), ANONYMOUS)
 
 

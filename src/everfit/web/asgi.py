@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -21,6 +21,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
+# Where a call keeps its header fields once they were asked for.
+FIELDS = "everfit.fields"
 # What a refusal holds in its context where it knows when to come again, in whole seconds.
 RETRY_AFTER = "retry_after_seconds"
 RETRY_AFTER_SECONDS = 1
@@ -84,6 +86,23 @@ def _plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
+def fields(scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the header fields of a call by their names in lower case.
+
+    Several of one name are one field, with commas between them, as HTTP has it (RFC 9110, 5.3).
+    """
+    found: dict[bytes, bytes] | None = scope.get(FIELDS)
+    if found is None:
+        sent = scope["headers"]
+        found = dict(sent)
+        if len(found) < len(sent):
+            found = {
+                name: b", ".join(value for other, value in sent if other == name) for name in found
+            }
+        scope[FIELDS] = found
+    return found
+
+
 async def answered(scope: Scope, answer: Awaitable[Reply]) -> Reply:
     """Return what ``answer`` gives, or the reply that tells its error: a server's last resort.
 
@@ -134,19 +153,20 @@ async def read_body(scope: Scope, receive: Receive, *, most: int) -> bytes:
     """Return the whole body of the request; raises as ``body_chunks`` does."""
     # Not by way of `body_chunks`: most bodies come whole, and a generator costs more than they do.
     _refuse_announced(scope, most)
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
+    message = await receive()
+    chunk = _chunk(message, 0, most)
+    if not message.get("more_body", False):
+        return chunk
+    chunks, size = [chunk], len(chunk)
+    while message.get("more_body", False):
         message = await receive()
         chunks.append(_chunk(message, size, most))
         size += len(chunks[-1])
-        more = message.get("more_body", False)
     return b"".join(chunks)
 
 
 def _refuse_announced(scope: Scope, most: int) -> None:
-    announced = dict(scope["headers"]).get(b"content-length", b"0")
+    announced = fields(scope).get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > most:
         raise _too_large(int(announced), most)
 
@@ -172,11 +192,8 @@ def _too_large(size: int, most: int) -> TooLarge:
 def as_http(reply: Reply) -> bytes:
     """Return a whole answer as it is written to a connection."""
     phrase = HTTPStatus(reply.status).phrase.encode()
-    fields = [
-        (b"date", formatdate(usegmt=True).encode()),
-        *_head(reply)["headers"],
-    ]
-    lines = [b"HTTP/1.1 %d %b" % (reply.status, phrase), *(b"%b: %b" % field for field in fields)]
+    sent = [(b"date", formatdate(usegmt=True).encode()), *_head(reply)["headers"]]
+    lines = [b"HTTP/1.1 %d %b" % (reply.status, phrase), *(b"%b: %b" % field for field in sent)]
     return b"\r\n".join([*lines, b"", reply.body])
 
 
@@ -210,9 +227,9 @@ async def _drop(receive: Receive) -> None:
 
 
 def _head(reply: Reply) -> dict[str, Any]:
-    fields = [
+    sent = [
         (b"content-type", reply.media),
-        (b"content-length", str(len(reply.body)).encode()),
+        (b"content-length", b"%d" % len(reply.body)),
         *reply.headers,
     ]
-    return {"type": "http.response.start", "status": reply.status, "headers": fields}
+    return {"type": "http.response.start", "status": reply.status, "headers": sent}

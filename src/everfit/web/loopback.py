@@ -9,7 +9,7 @@ import re
 import socket
 
 from everfit.errors import Conflict, EverfitError, Invalid, Refused, Unavailable
-from everfit.web.asgi import Scope
+from everfit.web.asgi import Scope, fields
 
 MAX_PORT = 65_535
 HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:]+))(?::[0-9]+)?")
@@ -68,24 +68,24 @@ def refuse_foreign_host(scope: Scope) -> None:
     Refused
         If its Host header is another name, or its Origin header another origin.
     """
-    for name, value in scope["headers"]:
-        said = value.decode("latin-1")
-        if name == b"host" and not _names_loopback(said):
-            raise Refused(
-                f"this server does not answer to the name {said!r}",
-                hint="Use http://127.0.0.1 or http://localhost; a proxy in front of this server "
-                "must send one of them as Host.",
-            )
-        if name == b"origin" and not _names_loopback(said.partition("://")[2]):
-            raise Refused(
-                f"this server does not answer to pages of {said!r}",
-                hint="Open the page from this machine, or call from a program.",
-            )
+    found = fields(scope)
+    host, origin = found.get(b"host"), found.get(b"origin")
+    if host is not None and not _names_loopback(host):
+        raise Refused(
+            f"this server does not answer to the name {host.decode('latin-1')!r}",
+            hint="Use http://127.0.0.1 or http://localhost; a proxy in front of this server "
+            "must send one of them as Host.",
+        )
+    if origin is not None and not _names_loopback(origin.partition(b"://")[2]):
+        raise Refused(
+            f"this server does not answer to pages of {origin.decode('latin-1')!r}",
+            hint="Open the page from this machine, or call from a program.",
+        )
 
 
 @functools.lru_cache(maxsize=256)
-def _names_loopback(host: str) -> bool:
-    found = HOST.fullmatch(host)
+def _names_loopback(host: bytes) -> bool:
+    found = HOST.fullmatch(host.decode("latin-1"))
     if found is None:
         return False
     six, name = found["six"], found["name"]

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import Future
 from queue import SimpleQueue
 
-from everfit.serving.batches import Asked, ask, fail, fitting, keep, tell
+from everfit.serving.batches import Asked, Told, ask, fail, fitting, keep
 from everfit.serving.core import ModelServer
 from everfit.serving.load import Loaded
 from everfit.serving.model import Answers
@@ -40,7 +40,7 @@ class CallBatches:
         They are in the log then. What is cancelled before its turn is not asked for.
         """
         future: Future[Answers] = Future()
-        self._asked.put(Asked(rows, loaded, future))
+        self._asked.put(Asked(rows, loaded, _as_they_are, future))
         return future
 
     def _run(self) -> None:
@@ -64,9 +64,15 @@ class CallBatches:
 
     def _answer(self, batch: list[Asked]) -> None:
         try:
-            tell(keep(self._server, ask(self._server, batch)))
+            lots = ask(self._server, batch)
+            keep(self._server, lots)
+            Told(lots).tell()
         except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for it
             fail(batch, error)
+
+
+def _as_they_are(answers: Answers) -> Answers:
+    return answers
 
 
 def _is_wanted(asked: Asked) -> bool:

@@ -1,0 +1,134 @@
+"""One request on its way: read, asked together with others, and written as its caller reads it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from everfit.serving.core import ModelServer
+from everfit.serving.load import Loaded
+from everfit.serving.media import Media, body_media
+from everfit.serving.model import Answers, Rows
+from everfit.serving.pinned import pinned
+from everfit.serving.plain import Plain
+from everfit.serving.reasons import Reasons
+from everfit.serving.terms import Terms, terms_of
+from everfit.web import Receive, Reply, Scope, fields, read_body
+
+if TYPE_CHECKING:
+    from everfit.serving.app import App
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Rows | Plain)
+
+# What is decoded and encoded faster than a thread is asked to.
+SMALL_BYTES = 32 * 1024
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way, with what is noted of it: its endpoint, rows, answers and start.
+
+    ``is_read`` says that its body came to its end.
+    """
+
+    app: App
+    scope: Scope
+    receive: Receive
+    started: float
+    name: str = ""
+    version: str | None = None
+    counted: ModelServer | None = None
+    answers: Answers | None = None
+    rows: int = 0
+    explain: int = 0
+    is_read: bool = False
+    route: str = ""
+    refused: str | None = None
+    terms: Terms = field(default_factory=Terms)
+
+    @property
+    def media(self) -> Media:
+        """Return what the body is said to be; raises MediaUnknown if it is compressed."""
+        return body_media(fields(self.scope))
+
+    def header(self, name: str) -> bytes | None:
+        """Return what stands in a header."""
+        return fields(self.scope).get(name.lower().encode())
+
+    async def predictions(self, form: Form[R]) -> Reply:
+        """Return the answers to the rows of the body, asked together with those of others."""
+        server = self.app.server(self.name)
+        body = await self.body(server)
+        with server.admission.enter(self.terms.client, left=self.terms.left):
+            loaded, rows = await self._rows(form, server, body)
+            self.rows = rows.height
+            if len(body) <= SMALL_BYTES and not (isinstance(rows, Rows) and rows.explain):
+                # It is written while the answers are on their way to the disk.
+                write = partial(_with_answers, form, self, loaded, rows)
+                self.answers, reply = await self._asked(rows, loaded, write)
+                return reply
+            self.answers = await self._answers(rows, loaded)
+            return await self.app.in_thread(form.write, self, loaded, rows, self.answers)
+
+    async def _rows(self, form: Form[R], server: ModelServer, body: bytes) -> tuple[Loaded, R]:
+        while True:
+            loaded = pinned(server.loaded, self.version)
+            if len(body) <= SMALL_BYTES:
+                rows = form.read(self, loaded, body)
+            else:
+                rows = await self.app.in_thread(form.read, self, loaded, body)
+            if loaded.is_awake:
+                return loaded, rows
+            # The rows are read again then: the plan may be another one.
+            await self.terms.kept(server.waking.done())
+
+    async def _answers(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
+        """Return the answers, with reasons if they are wanted; refused first if there are none."""
+        if isinstance(rows, Plain) or not rows.explain:
+            return await self._asked(rows, loaded, _as_they_are)
+        aside, explainers = self.app.in_thread, self.app.server(self.name).explainers
+        reasons = await aside(Reasons, explainers, loaded, rows, self.app.bounds)
+        answers = await self._asked(rows, loaded, _as_they_are)
+        return await aside(reasons.beside, answers, rows.explain)
+
+    def _asked(
+        self, rows: Rows | Plain, loaded: Loaded, write: Callable[[Answers], T]
+    ) -> Awaitable[T]:
+        """Return where that will be which ``write`` makes of the answers."""
+        answering = self.app.batches[self.name].ask(rows, loaded, write)
+        return answering if self.terms.ends == math.inf else self.terms.kept(answering)
+
+    async def body(self, server: ModelServer) -> bytes:
+        """Return the body of a request to an endpoint; refuse it when too much waits."""
+        uploads, most = self.app.uploads, self.app.bounds.body_bytes
+        self.terms = terms_of(fields(self.scope))
+        if uploads.is_small(self.scope):
+            body = await read_body(self.scope, self.receive, most=most)
+        else:
+            with uploads.coming(self.scope, server.admission, self.terms.client):
+                body = await read_body(self.scope, self.receive, most=most)
+        self.is_read = True
+        self.terms.check()
+        return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form(Generic[R]):
+    """How requests of one kind are read and answered. Both run where it suits their size."""
+
+    read: Callable[[Call, Loaded, bytes], R]
+    write: Callable[[Call, Loaded, R, Answers], Reply]
+
+
+def _with_answers(
+    form: Form[R], call: Call, loaded: Loaded, rows: R, answers: Answers
+) -> tuple[Answers, Reply]:
+    return answers, form.write(call, loaded, rows, answers)
+
+
+def _as_they_are(answers: Answers) -> Answers:
+    return answers
