@@ -30,6 +30,7 @@ BROAD: dict[str, str] = {
     "automation/loop.py": "the control loop logs a turn that failed and goes on",
     "training/worker.py": "a step's error crosses the process boundary",
     "training/pipeline.py": "the plug-in loader: a user's module can raise anything",
+    "serving/batches.py": "what writes an answer may fail; the one who asked is told",
     "serving/rpc/batches.py": "a thread that callers wait for; each of them gets the error",
     "serving/rpc/server.py": "the last resort of a server",
     "serving/core.py": "a user's model can raise anything; the champion answers instead",

@@ -133,17 +133,17 @@ def test_a_slow_disk_is_waited_for_and_who_is_too_many_is_told(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.release(shop.add(line(2.0), SIGNATURE))
-    synced = os.fsync
+    written = os.pwritev
 
-    def slowly(file: int) -> None:
+    def slowly(file: int, parts: list[bytes], offset: int) -> int:
         time.sleep(0.1)
-        synced(file)
+        return written(file, parts, offset)
 
     bounds = Bounds(in_flight=8, crowd=8)
     with BackgroundServer(shop.workspace, [ENDPOINT], bounds=bounds) as served:
         port = httpx.URL(served.url).port
         assert port is not None
-        monkeypatch.setattr("os.fsync", slowly)
+        monkeypatch.setattr("os.pwritev", slowly)
         with load(port, [REQUEST], connections=32) as callers:
             time.sleep(2)
             told, broken = callers.ended()

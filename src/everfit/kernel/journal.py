@@ -22,6 +22,7 @@ from typing import Self
 from everfit.errors import Conflict, EverfitError, Invalid, LedgerBroken, StorageFull, Unavailable
 from everfit.kernel.files import NO_ROOM, sync_folder
 from everfit.kernel.framing import CHECKED, FRAMINGS, Framing
+from everfit.kernel.segment import Segment
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 
@@ -85,8 +86,7 @@ class Journal:
         self._gathering: dict[bytes, _Batch] = {}
         self._writing = False
         self._refusal = ""
-        self._file: int | None = None
-        self._end = 0
+        self._segment: Segment | None = None
         self._preamble = b""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
@@ -149,10 +149,11 @@ class Journal:
 
         For the fork's only thread; the journal takes nothing more in it.
         """
-        for file in (self._file, self._lock):
-            if file is not None:
-                os.close(file)
-        self._file = self._lock = None
+        if self._segment is not None:
+            self._segment.let_go()
+        if self._lock is not None:
+            os.close(self._lock)
+        self._segment = self._lock = None
         self._refusal = "belongs to the process that this one was forked from"
 
     def close(self) -> None:
@@ -162,10 +163,10 @@ class Journal:
             if self._lock is None:
                 return
             self._refusal = "is closed"
-            if self._file is not None:
-                os.close(self._file)
+            with suppress(OSError):  # Zeros at the end are cut off by the next opening.
+                self._seal()
             os.close(self._lock)
-            self._file = self._lock = None
+            self._lock = None
             self._turn.notify_all()
 
     def __enter__(self) -> Self:
@@ -206,12 +207,7 @@ class Journal:
 
     def _write(self, batch: _Batch, preamble: bytes) -> None:
         try:
-            file = self._room(preamble)
-            content = b"".join(batch.frames)
-            _write_all(file, content)
-            if self.durable:
-                os.fsync(file)
-            self._end += len(content)
+            self._room(preamble).append(b"".join(batch.frames))
             batch.error = None
         except OSError as error:
             batch.error = error
@@ -223,49 +219,46 @@ class Journal:
                 self._writing = False
                 self._turn.notify_all()
 
-    def _room(self, preamble: bytes) -> int:
+    def _room(self, preamble: bytes) -> Segment:
         """Return the file to append to, the next segment where the present one is sealed."""
-        if self._end >= self.segment_bytes or preamble != self._preamble:
+        segment = self._segment
+        if segment is not None and (
+            segment.end >= self.segment_bytes or preamble != self._preamble
+        ):
             self._seal()
-        if self._file is None:
-            self._file = self._begin(
+        if self._segment is None:
+            self._segment = self._begin(
                 _segment(self.folder, self._number + 1, self.framing), preamble
             )
-            self._number, self._end, self._preamble = self._number + 1, len(preamble), preamble
-        return self._file
+            self._number, self._preamble = self._number + 1, preamble
+        return self._segment
 
-    def _begin(self, path: Path, preamble: bytes) -> int:
+    def _begin(self, path: Path, preamble: bytes) -> Segment:
         """Begin a segment, which has its preamble as soon as it has its name."""
         unnamed = self.folder / "next"
-        file = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+        segment = Segment.begun(unnamed, preamble, durable=self.durable)
         try:
-            _write_all(file, preamble)
-            if self.durable and preamble:
-                os.fsync(file)
             unnamed.rename(path)
             if self.durable:
                 sync_folder(self.folder)
                 sync_folder(self.folder.parent)
         except OSError:
-            os.close(file)
+            segment.let_go()
             raise
-        return file
+        return segment
 
     def _seal(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-        self._file = None
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
 
     def _take_back(self, error: OSError, *, first: int) -> None:
         """Leave nothing of a batch that failed, and refuse all others if that fails too."""
         try:
-            if self._file is not None:
-                written = os.fstat(self._file).st_size - self._end
-                os.ftruncate(self._file, self._end)
-                if written >= first:
-                    # A reader may have seen a whole frame and stand behind the end we went back
-                    # to: what comes now goes into a new segment, lest it begin within a frame.
-                    self._seal()
+            if self._segment is not None and self._segment.take_back(first):
+                # A reader may have seen a whole frame and stand behind the end we went back
+                # to: what comes now goes into a new segment, lest it begin within a frame.
+                self._seal()
         except OSError as second:
             error = second
         if error.errno not in NO_ROOM:
@@ -375,9 +368,3 @@ def _segments(folder: Path) -> dict[int, Path]:
 
 def _segment(folder: Path, number: int, framing: Framing) -> Path:
     return folder / f"{number:08d}{framing.suffix}"
-
-
-def _write_all(file: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(file, rest) :]
