@@ -241,8 +241,7 @@ def test_requests_that_could_not_be_logged_are_logged_later(
     with open_server(shop.workspace) as server:
         LocalPredictor(server).predict(frame(rows, 3))
         with monkeypatch.context() as full:
-            full.setattr(os, "write", _no_space)
-            full.setattr(os, "writev", _no_space)
+            full.setattr(os, "pwritev", _no_space)
             with pytest.raises((OSError, EverfitError)):
                 server.refresh()
         server.refresh()

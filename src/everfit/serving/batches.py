@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 import polars as pl
 
 from everfit.errors import EverfitError
@@ -24,15 +26,14 @@ from everfit.web import Gathering
 
 T = TypeVar("T")
 
-# What takes less is asked on the event loop: to hand it to a thread costs a tenth of that, and
-# nobody else is answered so much later.
+# What takes less is done on the event loop, to ask the model as well as to log what it said: to
+# hand it to a thread costs a tenth of that, and nobody else is answered so much later.
 BRIEF_SECONDS = 0.001
 # What a row is taken to cost before any was asked.
 FIRST_SECONDS = 0.00002
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, eq=False):
     """One request: its rows, the models whose signature they were decoded by, and its future.
 
     That gets what ``write`` makes of the answers.
@@ -65,6 +66,7 @@ class Batches:
         self._server = server
         self._gathering: Gathering[Asked] = Gathering(self._begin)
         self._row_seconds = FIRST_SECONDS
+        self._keep_seconds = BRIEF_SECONDS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"predict-{server.endpoint}")
 
     def ask(
@@ -72,7 +74,7 @@ class Batches:
     ) -> asyncio.Future[T]:
         """Return where that will be which ``write`` makes of the answers, or what it would raise.
 
-        They are in the log then; raises as ``predict``. ``write`` may be called before they are.
+        They are in the log then; raises as ``predict``.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._gathering.add(Asked(rows, loaded, write, future))
@@ -88,21 +90,20 @@ class Batches:
             return
         count = fitting(waiting, self._server.bounds.rows)
         batch, rest = waiting[:count], waiting[count:]
-        self._gathering.hold()
-        self._gathering.put_back(rest)
-        scored = None
+        lots = None
         if self._is_brief(batch):
             # A fault of ours is met on the thread once more, and told to those who asked.
             with suppress(Exception):
-                scored = self._scored(batch)
+                lots = self._scored(batch)
+        if lots is not None and self._keep_seconds < BRIEF_SECONDS:
+            self._gathering.put_back(rest)
+            self._end_at_once(batch, lots)
+            return
+        self._gathering.hold()
+        self._gathering.put_back(rest)
         loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._thread, self._kept, batch, scored)
-        told = None
-        if scored is not None:
-            told = Told(scored)
-            # In the next turn of the loop: by then the thread waits for the disk.
-            loop.call_soon(told.make)
-        running.add_done_callback(lambda done: self._end(batch, told, done))
+        running = loop.run_in_executor(self._thread, self._kept, batch, lots)
+        running.add_done_callback(partial(self._end, batch))
 
     def _is_brief(self, batch: Sequence[Asked]) -> bool:
         """Return whether the batch is asked in next to no time, without a frame."""
@@ -124,42 +125,35 @@ class Batches:
     def _kept(self, batch: Sequence[Asked], scored: list[Lot] | None) -> list[Lot]:
         """Return what is said to each part of the batch, in the log by then."""
         lots = scored or self._scored(batch)
+        began = time.perf_counter()
         keep(self._server, lots)
+        self._keep_seconds = time.perf_counter() - began
         return lots
 
-    def _end(
-        self, batch: Sequence[Asked], told: Told | None, done: asyncio.Future[list[Lot]]
-    ) -> None:
+    def _end_at_once(self, batch: Sequence[Asked], lots: list[Lot]) -> None:
+        try:
+            self._kept(batch, lots)
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+            fail(batch, error)
+        else:
+            tell(lots)
+
+    def _end(self, batch: Sequence[Asked], done: asyncio.Future[list[Lot]]) -> None:
         self._gathering.go_on()
         failure = done.exception()
         if failure is not None:
             fail(batch, failure)
-            return
-        (told or Told(done.result())).tell()
+        else:
+            tell(done.result())
 
 
-class Told:
-    """What the requests of some lots are told, each made of its part of the answers."""
-
-    def __init__(self, lots: Sequence[Lot]) -> None:
-        self._lots = lots
-        self._made: list[tuple[Asked, Any]] | None = None
-
-    def make(self) -> list[tuple[Asked, Any]]:
-        """Return what each request is told, an error where it is told that; made once."""
-        if self._made is None:
-            self._made = [
-                (asked, answers if isinstance(answers, EverfitError) else _written(asked, answers))
-                for lot in self._lots
-                for asked, answers in _shares(lot)
-            ]
-        return self._made
-
-    def tell(self) -> None:
-        """Tell them."""
-        for asked, told in self.make():
+def tell(lots: Sequence[Lot]) -> None:
+    """Tell each request what it makes of its part of the answers, or why there is none."""
+    for lot in lots:
+        for asked, share in _shares(lot):
             if asked.future.done():
                 continue
+            told = share if isinstance(share, EverfitError) else _written(asked, share)
             if isinstance(told, BaseException):
                 asked.future.set_exception(told)
             else:

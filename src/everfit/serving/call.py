@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+import msgspec
 
 from everfit.serving.core import ModelServer
 from everfit.serving.load import Loaded
@@ -28,8 +30,7 @@ R = TypeVar("R", bound=Rows | Plain)
 SMALL_BYTES = 32 * 1024
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request on its way, with what is noted of it: its endpoint, rows, answers and start.
 
     ``is_read`` says that its body came to its end.
@@ -48,7 +49,7 @@ class Call:
     is_read: bool = False
     route: str = ""
     refused: str | None = None
-    terms: Terms = field(default_factory=Terms)
+    terms: Terms = msgspec.field(default_factory=Terms)
 
     @property
     def media(self) -> Media:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import polars as pl
 
 CHAMPION, CANARY = "champion", "canary"
@@ -55,8 +56,7 @@ class Rows:
         return self.frame.height
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
     """One answer per row, in the order of the rows.
 
     ``scores`` are the probabilities of the predicted classes. ``versions`` say which version

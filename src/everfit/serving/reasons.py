@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from everfit.errors import Invalid
@@ -47,7 +47,8 @@ class Reasons:
 
     def beside(self, answers: Answers, count: int) -> Answers:
         """Return ``answers``, which are those to the rows, with ``count`` reasons for each."""
-        return replace(answers, reasons=self._explained(self._rows.frame, answers, count))
+        reasons = self._explained(self._rows.frame, answers, count)
+        return msgspec.structs.replace(answers, reasons=reasons)
 
     def _explained(
         self, frame: pl.DataFrame, answers: Answers, count: int

@@ -6,7 +6,6 @@ The Open Inference Protocol says ``{"error": "…"}``, MLflow ``{"error_code": "
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -57,7 +56,7 @@ def in_words_of_path(path: str, reply: Reply) -> Reply:
 def _open_inference(reply: Reply, error: dict[str, Any]) -> Reply:
     """Put what the protocol wants in ``error`` and all else beside it."""
     said = f"{error.pop('message')} -> {error['hint']}"
-    return replace(reply, body=msgspec.json.encode({"error": said, **error}))
+    return msgspec.structs.replace(reply, body=msgspec.json.encode({"error": said, **error}))
 
 
 def _mlflow(reply: Reply, error: dict[str, Any]) -> Reply:
@@ -65,7 +64,7 @@ def _mlflow(reply: Reply, error: dict[str, Any]) -> Reply:
     code = MLFLOW_CODES.get(status, MLFLOW_CODES[400])
     message = f"{error['message']} -> {error['hint']}"
     body = msgspec.json.encode({"error_code": code, "message": message})
-    return replace(reply, status=status, body=body)
+    return msgspec.structs.replace(reply, status=status, body=body)
 
 
 INFER, INVOCATION = "InferError", "InvocationError"

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import Future
 from queue import SimpleQueue
 
-from everfit.serving.batches import Asked, Told, ask, fail, fitting, keep
+from everfit.serving.batches import Asked, ask, fail, fitting, keep, tell
 from everfit.serving.core import ModelServer
 from everfit.serving.load import Loaded
 from everfit.serving.model import Answers
@@ -66,7 +66,7 @@ class CallBatches:
         try:
             lots = ask(self._server, batch)
             keep(self._server, lots)
-            Told(lots).tell()
+            tell(lots)
         except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for it
             fail(batch, error)
 
