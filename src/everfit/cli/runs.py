@@ -11,13 +11,13 @@ import msgspec
 from everfit.cli import show
 from everfit.cli.project import FOLDER, found
 from everfit.cli.watch import IN
+from everfit.steps import StepPool
 from everfit.tracking import RunQuery, query_runs, resolve_run
 from everfit.tracking.columns import described, parse_columns, shown, usual_columns
 from everfit.training import (
     TOLERANCE,
     Likeness,
     Reproduction,
-    StepPool,
     Verdict,
     compare_runs,
     reproduce_run,

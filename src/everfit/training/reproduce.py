@@ -23,6 +23,17 @@ from everfit.errors import (
 )
 from everfit.kernel import Transaction, Workspace, open_workspace
 from everfit.measures.figures import counted
+from everfit.steps import (
+    BLOB,
+    Call,
+    Progress,
+    StepPool,
+    execute,
+    hand_over,
+    load_value,
+    quiet,
+    run_steps,
+)
 from everfit.tracking import (
     LOGGED,
     RecordedCode,
@@ -38,8 +49,6 @@ from everfit.tracking import (
 from everfit.tracking.compare import installed
 from everfit.training import service
 from everfit.training.conduct import KIND
-from everfit.training.engine import execute, hand_over, load_value
-from everfit.training.pool import StepPool
 from everfit.training.recipe import RecordedStep
 from everfit.training.reproduction import (
     TOLERANCE,
@@ -53,7 +62,6 @@ from everfit.training.reproduction import (
     likened,
     verdict_of,
 )
-from everfit.training.steps import BLOB, Call, Progress, quiet
 
 LIKENESS = "everfit.training.likeness:likeness"
 AGAIN, COMPARED = "again", "compared"
@@ -214,7 +222,7 @@ class _Again:
             self._hand_over()
             failed = self._execute()
             with self.scratch.reading() as tx:
-                made = {step.name: step for step in service.run_steps(tx, AGAIN)}
+                made = {step.name: step for step in run_steps(tx, AGAIN)}
             digests = {name: step.digest for name, step in made.items()}
             checked = [self._checked(step, digests.get(step.name)) for step in self.record.steps]
             self.moved = self._moved(checked, {name: step.key for name, step in made.items()})

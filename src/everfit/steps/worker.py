@@ -318,7 +318,11 @@ class _DieWithParent:
 
 
 def _load_codec() -> ModuleType:
-    """Import ``codec`` without its room's front door, which imports the database."""
+    """Import ``codec`` by its file, under the name that stored pickles have for it.
+
+    They name ``frame_of`` by the room it was once in. By another name equal values would have
+    other bytes, and what builds on them would not be found in the cache.
+    """
     name = "everfit.training.codec"
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("codec.py"))
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018 - it lies beside us
