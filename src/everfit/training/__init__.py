@@ -1,4 +1,4 @@
-"""Training: candidates, search, the version with its evidence, and that it comes out again."""
+"""Training: candidates, search, and the trained version with its evidence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from everfit.training.candidates import ALGORITHMS, Algorithm, Parameter, check_candidates
-    from everfit.training.conduct import result_of, train
+    from everfit.training.conduct import KIND, result_of, train
     from everfit.training.model import (
         EXTRA_TIME,
         CandidateScore,
@@ -17,32 +17,30 @@ if TYPE_CHECKING:
         TrainingResult,
     )
     from everfit.training.plan import METRICS, load_pipeline
+    from everfit.training.recipe import RecordedStep
     from everfit.training.records import compare_runs
-    from everfit.training.reproduce import reproduce_run
-    from everfit.training.reproduction import TOLERANCE, Likeness, Reproduction, Verdict
     from everfit.training.rows import collect_history, hold_out
+    from everfit.training.service import get_recipe
 
 __all__ = [
     "ALGORITHMS",
     "EXTRA_TIME",
+    "KIND",
     "METRICS",
-    "TOLERANCE",
     "Algorithm",
     "CandidateScore",
     "CandidateSpec",
     "Encoding",
-    "Likeness",
     "Parameter",
-    "Reproduction",
+    "RecordedStep",
     "TrainingRequest",
     "TrainingResult",
-    "Verdict",
     "check_candidates",
     "collect_history",
     "compare_runs",
+    "get_recipe",
     "hold_out",
     "load_pipeline",
-    "reproduce_run",
     "result_of",
     "train",
 ]
@@ -51,7 +49,7 @@ __all__ = [
 # No module here may be called like a name of the door, for importing it would take its place.
 _NAMES = {
     "candidates": ("ALGORITHMS", "Algorithm", "Parameter", "check_candidates"),
-    "conduct": ("result_of", "train"),
+    "conduct": ("KIND", "result_of", "train"),
     "model": (
         "EXTRA_TIME",
         "CandidateScore",
@@ -61,10 +59,10 @@ _NAMES = {
         "TrainingResult",
     ),
     "plan": ("METRICS", "load_pipeline"),
+    "recipe": ("RecordedStep",),
     "records": ("compare_runs",),
-    "reproduce": ("reproduce_run",),
-    "reproduction": ("TOLERANCE", "Likeness", "Reproduction", "Verdict"),
     "rows": ("collect_history", "hold_out"),
+    "service": ("get_recipe",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

@@ -1,16 +1,12 @@
-"""What a training ran and whether it came out again: load and save in the caller's transaction."""
+"""What a training ran: load and save, each in the caller's transaction."""
 
 from __future__ import annotations
 
 from everfit.errors import NotFound, UntrustedModel
 from everfit.kernel import Blobs, Transaction
 from everfit.steps import StoredValue, record_values, value_kinds
-from everfit.tracking import REPRODUCED_TAG, artifacts, set_tags
+from everfit.tracking import artifacts
 from everfit.training.recipe import RECIPE, Recipe, decode_recipe
-from everfit.training.reproduction import Reproduction
-
-# A badge is read in a table; an event keeps the beginning of a long list.
-MOST_BADGE, MOST_CHANGES = 500, 50
 
 
 def record_recipe(tx: Transaction, blobs: Blobs, recipe: Recipe) -> str:
@@ -46,29 +42,3 @@ def get_recipe(tx: Transaction, blobs: Blobs, run_id: str) -> Recipe:
             digest=digest,
         )
     return decode_recipe(blobs.get(digest))
-
-
-def record_reproduction(tx: Transaction, found: Reproduction, *, actor: str) -> None:
-    """Write what came of running a training again: a tag of the run and an event.
-
-    Raises
-    ------
-    NotFound, Invalid
-        If there is no such run, or it is deleted.
-    """
-    set_tags(tx, found.run, {REPRODUCED_TAG: found.badge[:MOST_BADGE]})
-    first = found.first
-    tx.record(
-        "run-reproduced",
-        found.run,
-        actor,
-        badge=found.badge[:MOST_BADGE],
-        verdict=found.verdict,
-        why=found.why,
-        tolerance=found.tolerance,
-        steps=len(found.steps),
-        first=first.name if first else None,
-        difference=first.difference if first else None,
-        environment=[str(change) for change in found.environment[:MOST_CHANGES]],
-        changes=len(found.environment),
-    )

@@ -15,10 +15,11 @@ import pytest
 from everfit import tracking
 from everfit.errors import StepFailed
 from everfit.kernel import Workspace
+from everfit.reproduction import Verdict, reproduce_run
 from everfit.steps import StepPool
 from everfit.steps.model import Quiet
 from everfit.tracking import RunQuery, get_run_data, metric_history, query_runs
-from everfit.training import CandidateSpec, TrainingRequest, Verdict, reproduce_run, train
+from everfit.training import CandidateSpec, TrainingRequest, train
 
 Make = Callable[..., TrainingRequest]
 LINEAR = (CandidateSpec(name="linear"),)

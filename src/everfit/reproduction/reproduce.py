@@ -23,6 +23,19 @@ from everfit.errors import (
 )
 from everfit.kernel import Transaction, Workspace, open_workspace
 from everfit.measures.figures import counted
+from everfit.reproduction.model import (
+    TOLERANCE,
+    Change,
+    Checked,
+    Likeness,
+    Reproduction,
+    Verdict,
+    changes,
+    judged,
+    likened,
+    verdict_of,
+)
+from everfit.reproduction.service import record_reproduction
 from everfit.steps import (
     BLOB,
     Call,
@@ -47,23 +60,9 @@ from everfit.tracking import (
     restore_code,
 )
 from everfit.tracking.compare import installed
-from everfit.training import service
-from everfit.training.conduct import KIND
-from everfit.training.recipe import RecordedStep
-from everfit.training.reproduction import (
-    TOLERANCE,
-    Change,
-    Checked,
-    Likeness,
-    Reproduction,
-    Verdict,
-    changes,
-    judged,
-    likened,
-    verdict_of,
-)
+from everfit.training import KIND, RecordedStep, get_recipe
 
-LIKENESS = "everfit.training.likeness:likeness"
+LIKENESS = "everfit.reproduction.likeness:likeness"
 AGAIN, COMPARED = "again", "compared"
 MOST_TOLD = 50
 ALIKE = (Likeness.TAKEN, Likeness.IDENTICAL)
@@ -137,7 +136,7 @@ def reproduce_run(
         steps=steps,
     )
     with workspace.transaction() as tx:
-        service.record_reproduction(tx, found, actor=workspace.settings.actor)
+        record_reproduction(tx, found, actor=workspace.settings.actor)
     return found
 
 
@@ -168,7 +167,7 @@ def _refuse(run: Run) -> None:
 
 
 def _record(workspace: Workspace, tx: Transaction, run_id: str) -> _Record:
-    recipe = service.get_recipe(tx, workspace.blobs, run_id)
+    recipe = get_recipe(tx, workspace.blobs, run_id)
     # By the digests in the recipe: a file among the artifacts of a run can be replaced.
     code = kept_code(workspace.blobs, recipe.kept)
     lock = kept_environment(workspace.blobs, recipe.kept)
