@@ -15,7 +15,7 @@ from everfit.cli.replayed import predictor, replayed_project
 from everfit.kernel import ManualClock
 from everfit.measures.scores import losses
 from everfit.registry import get_version, load_package
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/elec2/elec.csv"
 POLICY = """\

@@ -32,9 +32,9 @@ def cpu():
     return sum(u.ru_utime + u.ru_stime for u in used)
 from pathlib import Path
 from everfit.kernel import load_settings, open_workspace
-from everfit.training.engine import execute
-from everfit.training.pool import StepPool
-from everfit.training.steps import Call
+from everfit.steps.engine import execute
+from everfit.steps.model import Call
+from everfit.steps.pool import StepPool
 folder, shape = Path(sys.argv[1]), sys.argv[2]
 file = folder / "pipeline.py"
 if shape == "chain":

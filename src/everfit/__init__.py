@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         set_tags,
         start_run,
     )
-    from everfit.training import step
+    from everfit.steps import step
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,7 +53,7 @@ _HOMES = {
     "runs": "everfit.sdk",
     "set_tags": "everfit.sdk",
     "start_run": "everfit.sdk",
-    "step": "everfit.training.steps",
+    "step": "everfit.steps",
 }
 
 

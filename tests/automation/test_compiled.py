@@ -15,7 +15,7 @@ from everfit.kernel import Worker
 from everfit.packages import FittedModel
 from everfit.registry import get_compiled, get_version, load_package
 from everfit.serving import ModelServer
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 POLICY = """\
 model: small

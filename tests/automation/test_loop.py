@@ -35,7 +35,7 @@ from everfit.monitoring import request_log
 from everfit.packages import FittedModel, infer_signature, pack
 from everfit.registry import create_model, create_version, get_version, trust
 from everfit.serving import LocalPredictor, ModelServer
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 POLICY = """\
 model: small

@@ -11,8 +11,8 @@ from everfit.governance import Question, approvals, approve, verify_ledger, why
 from everfit.kernel import Workspace, enqueue
 from everfit.packages import Field, Kind, Signature
 from everfit.registry import create_version, register
+from everfit.steps.service import record_repeated
 from everfit.tracking import log_metrics, log_params, start_run
-from everfit.training.service import record_repeated
 
 SIGNATURE = Signature(
     inputs=(Field(name="x", kind=Kind.NUMBER, nullable=False),),

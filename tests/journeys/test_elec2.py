@@ -14,7 +14,7 @@ from everfit.cli.replayed import predictor, replayed_project
 from everfit.governance import verify_ledger
 from everfit.kernel import Break, Event, ManualClock
 from everfit.monitoring import ten_metrics
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 POLICY = """\
 model: elec2

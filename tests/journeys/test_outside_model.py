@@ -25,7 +25,7 @@ from everfit.monitoring import windows
 from everfit.registry import get_version
 from everfit.server import BackgroundControlPlane
 from everfit.serving import LocalPredictor, ModelServer
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 from .conftest import Command
 

@@ -15,7 +15,7 @@ from everfit.errors import Invalid
 from everfit.kernel import Worker
 from everfit.registry import champion, get_version, is_trusted, list_versions, load_package
 from everfit.server import BackgroundControlPlane
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -13,7 +13,7 @@ from everfit.deployment import Release, ReleaseState, parse_rollout
 from everfit.monitoring import Alert, AlertKind, Quality, Window
 from everfit.monitoring.log import PROBE
 from everfit.monitoring.metrics import Metric, Record, measure, uplifts
-from everfit.training import Spent
+from everfit.steps import Spent
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -10,7 +10,7 @@ from everfit.automation.triggers import Facts
 from everfit.deployment import current_release
 from everfit.kernel import JobState, Transaction, list_jobs, next_time
 from everfit.monitoring import alerts, matured_count
-from everfit.training import spent
+from everfit.steps import spent
 
 RETRAIN, GATE = "retrain", "gate"
 LIVE = (JobState.QUEUED, JobState.RUNNING)

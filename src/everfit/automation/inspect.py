@@ -12,7 +12,8 @@ from everfit.data import Schema, Source, collect, infer_schema
 from everfit.errors import EverfitError, PipelineInvalid, Problem
 from everfit.evaluation import Fair
 from everfit.kernel import load_settings
-from everfit.training import Pipeline, load_pipeline
+from everfit.steps import Pipeline
+from everfit.training import load_pipeline
 
 OWN_ROWS = {"collected", "prepared"}
 

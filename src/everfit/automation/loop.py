@@ -54,17 +54,8 @@ from everfit.registry import (
     get_version,
     note_compiled,
 )
-from everfit.training import (
-    EXTRA_TIME,
-    Progress,
-    StepPool,
-    TrainingResult,
-    hold_out,
-    load_value,
-    quiet,
-    store_value,
-    train,
-)
+from everfit.steps import Progress, StepPool, load_value, quiet, store_value
+from everfit.training import EXTRA_TIME, TrainingResult, hold_out, train
 
 log = logging.getLogger(__name__)
 PROFILE_MAKER = "everfit.monitoring.profile:profiled"

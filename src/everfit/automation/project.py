@@ -13,7 +13,8 @@ from everfit.data import Source
 from everfit.errors import PolicyInvalid, SourceMissing
 from everfit.kernel import Clock, Settings, Workspace, load_settings, open_workspace
 from everfit.monitoring import MonitorConfig
-from everfit.training import Pipeline, TrainingRequest, load_pipeline
+from everfit.steps import Pipeline
+from everfit.training import TrainingRequest, load_pipeline
 
 PIPELINE = "pipeline.py"
 

@@ -23,7 +23,8 @@ from everfit.errors import DataInvalid, StepFailed
 from everfit.kernel import ManualClock, Worker, get_job
 from everfit.measures.scores import losses
 from everfit.registry import get_version, load_package
-from everfit.training import StepPool, collect_history
+from everfit.steps import StepPool
+from everfit.training import collect_history
 
 
 class Predictor(Protocol):

@@ -16,9 +16,9 @@ from everfit.deployment import current_release
 from everfit.monitoring import matured
 from everfit.packages import FittedModel, pack
 from everfit.registry import champion, register
+from everfit.steps import store_value
 from everfit.testing.models import ForgetsMonths
 from everfit.tracking import RunStatus, finish_run, start_run
-from everfit.training import store_value
 
 POLICY = """\
 model: bike-demand

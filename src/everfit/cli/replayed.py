@@ -30,7 +30,7 @@ from everfit.evaluation import Approve
 from everfit.kernel import ManualClock, load_settings, open_workspace
 from everfit.monitoring import ten_metrics
 from everfit.serving import BackgroundServer, HttpPredictor, LocalPredictor, ModelServer
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

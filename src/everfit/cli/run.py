@@ -24,8 +24,9 @@ from everfit.kernel import (
     ledger_head,
     list_jobs,
 )
+from everfit.steps import StepPool
 from everfit.tracking import metrics
-from everfit.training import StepPool, result_of
+from everfit.training import result_of
 
 POLL_SECONDS = 0.25
 

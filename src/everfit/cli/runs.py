@@ -11,17 +11,11 @@ import msgspec
 from everfit.cli import show
 from everfit.cli.project import FOLDER, found
 from everfit.cli.watch import IN
+from everfit.reproduction import TOLERANCE, Likeness, Reproduction, Verdict, reproduce_run
+from everfit.steps import StepPool
 from everfit.tracking import RunQuery, query_runs, resolve_run
 from everfit.tracking.columns import described, parse_columns, shown, usual_columns
-from everfit.training import (
-    TOLERANCE,
-    Likeness,
-    Reproduction,
-    StepPool,
-    Verdict,
-    compare_runs,
-    reproduce_run,
-)
+from everfit.training import compare_runs
 
 
 @click.command()

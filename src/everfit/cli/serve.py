@@ -15,7 +15,7 @@ from everfit.cli.project import FOLDER, opened
 from everfit.deployment import serving_plan
 from everfit.kernel import Worker, ledger_head
 from everfit.serving import serve as serve_process
-from everfit.training import StepPool
+from everfit.steps import StepPool
 
 HOST = click.option("--host", help="Address to listen on; loopback only.")
 PORT = click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on.")

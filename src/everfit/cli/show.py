@@ -16,7 +16,7 @@ from rich.text import Text
 from everfit.automation import Turn
 from everfit.measures.figures import figure
 from everfit.monitoring import Metric
-from everfit.training import StepResult
+from everfit.steps import StepResult
 
 # A pipe or a log has no width of its own: 80 columns would break every table.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)

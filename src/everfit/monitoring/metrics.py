@@ -18,7 +18,7 @@ from everfit.measures.intervals import mean_interval, wilson
 from everfit.monitoring.log import PROBE, REQUESTS, asked
 from everfit.monitoring.model import Alert, AlertKind, Window
 from everfit.monitoring.service import MATURED, alerts, logged, windows
-from everfit.training import Spent, spent
+from everfit.steps import Spent, spent
 
 INCIDENT = timedelta(hours=72)
 MONTH = timedelta(days=30)

@@ -1,4 +1,4 @@
-"""Training: steps, pipelines, candidates, search, and the trained version with its evidence."""
+"""Training: candidates, search, and the trained version with its evidence."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from everfit.training.candidates import ALGORITHMS, Algorithm, Parameter, check_candidates
-    from everfit.training.conduct import result_of, train
-    from everfit.training.engine import execute, load_value, store_value
+    from everfit.training.conduct import KIND, result_of, train
     from everfit.training.model import (
         EXTRA_TIME,
         CandidateScore,
@@ -17,73 +16,40 @@ if TYPE_CHECKING:
         TrainingRequest,
         TrainingResult,
     )
-    from everfit.training.pipeline import Function, Pipeline
     from everfit.training.plan import METRICS, load_pipeline
-    from everfit.training.pool import StepPool
+    from everfit.training.recipe import RecordedStep
     from everfit.training.records import compare_runs
-    from everfit.training.reproduce import reproduce_run
-    from everfit.training.reproduction import TOLERANCE, Likeness, Reproduction, Verdict
     from everfit.training.rows import collect_history, hold_out
-    from everfit.training.service import run_step, run_steps, spent
-    from everfit.training.steps import (
-        Call,
-        Heartbeat,
-        Progress,
-        RunStep,
-        Spent,
-        StepResult,
-        quiet,
-        step,
-    )
+    from everfit.training.service import get_recipe
 
 __all__ = [
     "ALGORITHMS",
     "EXTRA_TIME",
+    "KIND",
     "METRICS",
-    "TOLERANCE",
     "Algorithm",
-    "Call",
     "CandidateScore",
     "CandidateSpec",
     "Encoding",
-    "Function",
-    "Heartbeat",
-    "Likeness",
     "Parameter",
-    "Pipeline",
-    "Progress",
-    "Reproduction",
-    "RunStep",
-    "Spent",
-    "StepPool",
-    "StepResult",
+    "RecordedStep",
     "TrainingRequest",
     "TrainingResult",
-    "Verdict",
     "check_candidates",
     "collect_history",
     "compare_runs",
-    "execute",
+    "get_recipe",
     "hold_out",
     "load_pipeline",
-    "load_value",
-    "quiet",
-    "reproduce_run",
     "result_of",
-    "run_step",
-    "run_steps",
-    "spent",
-    "step",
-    "store_value",
     "train",
 ]
 
-# Loaded on first use: who only runs steps waits neither for Polars nor for the candidates. No
-# module here may be called like a name of the door, for importing it would take the name's place.
+# Loaded on first use: who opens a fitted model, or runs one stage, waits only for what that takes.
+# No module here may be called like a name of the door, for importing it would take its place.
 _NAMES = {
     "candidates": ("ALGORITHMS", "Algorithm", "Parameter", "check_candidates"),
-    "conduct": ("result_of", "train"),
-    "engine": ("execute", "load_value", "store_value"),
+    "conduct": ("KIND", "result_of", "train"),
     "model": (
         "EXTRA_TIME",
         "CandidateScore",
@@ -92,24 +58,11 @@ _NAMES = {
         "TrainingRequest",
         "TrainingResult",
     ),
-    "pipeline": ("Function", "Pipeline"),
     "plan": ("METRICS", "load_pipeline"),
-    "pool": ("StepPool",),
+    "recipe": ("RecordedStep",),
     "records": ("compare_runs",),
-    "reproduce": ("reproduce_run",),
-    "reproduction": ("TOLERANCE", "Likeness", "Reproduction", "Verdict"),
     "rows": ("collect_history", "hold_out"),
-    "service": ("run_step", "run_steps", "spent"),
-    "steps": (
-        "Call",
-        "Heartbeat",
-        "Progress",
-        "RunStep",
-        "Spent",
-        "StepResult",
-        "quiet",
-        "step",
-    ),
+    "service": ("get_recipe",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

@@ -18,6 +18,19 @@ from everfit.kernel import Transaction, Workspace
 from everfit.measures.scores import better_is
 from everfit.packages import Signature
 from everfit.registry import get_version, register
+from everfit.steps import (
+    BLOB,
+    Call,
+    Heartbeat,
+    Progress,
+    StepLogs,
+    StepPool,
+    StepResult,
+    execute,
+    load_value,
+    quiet,
+    store_value,
+)
 from everfit.tracking import (
     Run,
     RunStatus,
@@ -30,19 +43,15 @@ from everfit.tracking import (
     record_provenance,
     start_run,
 )
-from everfit.training.attach import attach_artifact, attach_model
+from everfit.training.attach import attach_artifact, attach_model, log_results
 from everfit.training.candidates import check_candidates
 from everfit.training.ending import ending
-from everfit.training.engine import execute, load_value, store_value
-from everfit.training.logs import StepLogs, log_results
-from everfit.training.model import CandidateScore, TrainingRequest, TrainingResult
+from everfit.training.model import BEST, CandidateScore, TrainingRequest, TrainingResult
 from everfit.training.plan import METRICS, Plan, load_pipeline, located, trial_label
-from everfit.training.pool import StepPool
 from everfit.training.recipe import RECIPE, Recipe, Recorder
 from everfit.training.records import RESULT
 from everfit.training.search import Competitor, Search, Trial, competitor
 from everfit.training.service import record_recipe
-from everfit.training.steps import BLOB, Call, Heartbeat, Progress, StepResult, quiet
 
 KIND = "training"
 JSON = "application/json"
@@ -89,7 +98,7 @@ def train(
             return result_of(workspace, tx, request.model, run.id)
         log_params(tx, run_id, _asked(request))
         kept = record_provenance(tx, workspace.blobs, run_id, code)
-    logs = StepLogs(workspace, run_id, progress)
+    logs = StepLogs(workspace, run_id, progress, reserved=BEST)
     with ending(workspace, run_id, logs), contextlib.ExitStack() as stack:
         training = _Training(
             workspace=workspace,
@@ -344,8 +353,8 @@ class _Training:
             cached=sum(result.cached for result in results.values()),
             time=made.time,
         )
-        best = {f"best.{name}": value for name, value in made.best.params.items()}
-        log_params(tx, run, {"best": made.best.candidate, **best})
+        best = {f"{BEST}.{name}": value for name, value in made.best.params.items()}
+        log_params(tx, run, {BEST: made.best.candidate, **best})
         log_results(tx, run, result.metrics)
         summary = {**msgspec.to_builtins(result), "version": version.number}
         attach = partial(attach_artifact, tx, blobs, run)

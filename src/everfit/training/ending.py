@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from everfit.errors import Cancelled, EverfitError, LeaseLost
 from everfit.kernel import Workspace
+from everfit.steps import StepLogs
 from everfit.tracking import RunStatus, finish_run
-from everfit.training.logs import StepLogs
 
 
 @contextlib.contextmanager

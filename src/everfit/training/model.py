@@ -14,6 +14,8 @@ from everfit.registry import ModelVersion
 
 # Under this name further rows bring their time, whatever the source calls its own.
 EXTRA_TIME = "time of the row"
+# Under this word a training logs the parameters of its best trial, which no step can.
+BEST = "best"
 
 
 class Encoding(StrEnum):

@@ -9,12 +9,11 @@ from typing import Any
 
 import msgspec
 
+from everfit import steps
 from everfit.data import Source, Task
-from everfit.training import pipeline as engine
+from everfit.steps import BLOB, Call, Function, Pipeline
 from everfit.training.model import TrainingRequest
-from everfit.training.pipeline import Function, Pipeline
 from everfit.training.search import Trial
-from everfit.training.steps import BLOB, Call
 
 STAGES = "everfit.training.stages"
 # The prefix of what is logged by steps that several trials share.
@@ -38,7 +37,7 @@ def load_pipeline(path: Path, params: Collection[str]) -> Pipeline:
     PipelineInvalid
         Naming every problem.
     """
-    return engine.load_pipeline(path, params, known=GIVEN)
+    return steps.load_pipeline(path, params, known=GIVEN)
 
 
 def stage(function: str, inputs: Mapping[str, str], /, *, name: str = "", **params: Any) -> Call:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from everfit.kernel import canonical_json
-from everfit.training.steps import BLOB, Call, StepResult
+from everfit.steps import BLOB, Call, StepResult
 
 RECIPE = "recipe.json"
 """Artifact with the recipe of a training."""

@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from everfit import tracking
+from everfit import steps, tracking
 from everfit.kernel import Blobs, Transaction, Workspace
 from everfit.tracking import RunComparison, RunRecord, Section
 from everfit.tracking.compare import compare
-from everfit.training import service
 
 RESULT = "result.json"
 """Artifact with what a training gave."""
@@ -25,12 +24,12 @@ def run_record(tx: Transaction, blobs: Blobs, run_id: str) -> RunRecord:
         If there is no such run, or what it kept is gone.
     """
     record = tracking.run_record(tx, blobs, run_id)
-    steps = {step.name: step.digest or step.status for step in service.run_steps(tx, run_id)}
+    made = {step.name: step.digest or step.status for step in steps.run_steps(tx, run_id)}
     kept = tracking.artifacts(tx, run_id)
     data = dict(record.facts.get(Section.DATA, {}))
-    if steps and RESULT in kept:
+    if made and RESULT in kept:
         data["dataset version"] = json.loads(blobs.get(kept[RESULT].digest))["dataset"]
-    return replace(record, facts={**record.facts, Section.STEPS: steps, Section.DATA: data})
+    return replace(record, facts={**record.facts, Section.STEPS: made, Section.DATA: data})
 
 
 def compare_runs(workspace: Workspace, references: Sequence[str]) -> RunComparison:

@@ -9,14 +9,20 @@ import polars as pl
 
 from everfit.data import Schema
 from everfit.kernel import Workspace
+from everfit.steps import (
+    Call,
+    Heartbeat,
+    Progress,
+    StepLogs,
+    StepPool,
+    execute,
+    load_value,
+    quiet,
+)
 from everfit.tracking import RunStatus, experiment_named, finish_run, start_run
 from everfit.training.conduct import planned
 from everfit.training.ending import ending
-from everfit.training.engine import execute, load_value
-from everfit.training.logs import StepLogs
-from everfit.training.model import TrainingRequest
-from everfit.training.pool import StepPool
-from everfit.training.steps import Call, Heartbeat, Progress, quiet
+from everfit.training.model import BEST, TrainingRequest
 
 KIND = "history"
 HELD_OUT = "held-out"
@@ -42,7 +48,7 @@ def collect_history(
     with workspace.transaction() as tx:
         experiment = experiment_named(tx, request.model).id
         run = start_run(tx, kind=KIND, name=request.model, run_id=run_id, experiment=experiment)
-    logs = StepLogs(workspace, run.id, progress)
+    logs = StepLogs(workspace, run.id, progress, reserved=BEST)
     made = execute(workspace, run.id, calls, pool=pool, progress=progress, logs=logs)
     with workspace.transaction() as tx:
         finish_run(tx, run.id, RunStatus.FINISHED)
@@ -72,7 +78,7 @@ def hold_out(
     with workspace.transaction() as tx:
         experiment = experiment_named(tx, request.model).id
         run = start_run(tx, kind=HELD_OUT, name=request.model, run_id=run_id, experiment=experiment)
-    logs = StepLogs(workspace, run.id, progress)
+    logs = StepLogs(workspace, run.id, progress, reserved=BEST)
     with ending(workspace, run.id, logs):
         made = execute(
             workspace, run.id, calls, pool=pool, progress=progress, lease=lease, logs=logs

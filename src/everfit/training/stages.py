@@ -32,8 +32,8 @@ from everfit.data import (
 from everfit.errors import DataInvalid, StepFailed
 from everfit.measures import scores
 from everfit.packages import FittedModel, infer_signature, pack
+from everfit.steps import tidied
 from everfit.training.candidates import algorithm
-from everfit.training.codec import tidied
 from everfit.training.estimators import build
 from everfit.training.model import EXTRA_TIME
 

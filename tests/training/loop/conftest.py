@@ -11,7 +11,8 @@ import pytest
 
 from everfit.data import Source
 from everfit.kernel import load_settings, open_workspace
-from everfit.training import CandidateSpec, StepPool, TrainingRequest
+from everfit.steps import StepPool
+from everfit.training import CandidateSpec, TrainingRequest
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 Make = Callable[..., TrainingRequest]

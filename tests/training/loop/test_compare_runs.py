@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from everfit.kernel import Workspace
+from everfit.steps import StepPool
 from everfit.tracking import Section
-from everfit.training import CandidateSpec, StepPool, TrainingRequest, compare_runs, train
+from everfit.training import CandidateSpec, TrainingRequest, compare_runs, train
 
 Make = Callable[..., TrainingRequest]
 

@@ -14,17 +14,8 @@ import pytest
 from everfit import data, registry
 from everfit.errors import PipelineInvalid, PolicyInvalid, SplitLeak, StepFailed
 from everfit.kernel import Workspace
-from everfit.training import (
-    CandidateSpec,
-    RunStep,
-    StepPool,
-    TrainingRequest,
-    collect_history,
-    load_pipeline,
-    load_value,
-    run_steps,
-    train,
-)
+from everfit.steps import RunStep, StepPool, load_value, run_steps
+from everfit.training import CandidateSpec, TrainingRequest, collect_history, load_pipeline, train
 
 Make = Callable[..., TrainingRequest]
 HEAD = """

@@ -14,7 +14,8 @@ import pytest
 from everfit import registry, tracking
 from everfit.errors import Cancelled
 from everfit.kernel import Workspace
-from everfit.training import StepPool, TrainingRequest, run_steps, train
+from everfit.steps import StepPool, run_steps
+from everfit.training import TrainingRequest, train
 
 Make = Callable[..., TrainingRequest]
 
@@ -23,7 +24,8 @@ import sys
 from pathlib import Path
 from everfit.data import Source
 from everfit.kernel import load_settings, open_workspace
-from everfit.training import CandidateSpec, StepPool, TrainingRequest, train
+from everfit.steps import StepPool
+from everfit.training import CandidateSpec, TrainingRequest, train
 
 class Told:
     def step_started(self, name): pass

@@ -15,16 +15,11 @@ import pytest
 from everfit import tracking
 from everfit.errors import StepFailed
 from everfit.kernel import Workspace
+from everfit.reproduction import Verdict, reproduce_run
+from everfit.steps import StepPool
+from everfit.steps.model import Quiet
 from everfit.tracking import RunQuery, get_run_data, metric_history, query_runs
-from everfit.training import (
-    CandidateSpec,
-    StepPool,
-    TrainingRequest,
-    Verdict,
-    reproduce_run,
-    train,
-)
-from everfit.training.steps import Quiet
+from everfit.training import CandidateSpec, TrainingRequest, train
 
 Make = Callable[..., TrainingRequest]
 LINEAR = (CandidateSpec(name="linear"),)
@@ -161,7 +156,8 @@ import sys
 from pathlib import Path
 from everfit.data import Source
 from everfit.kernel import load_settings, open_workspace
-from everfit.training import CandidateSpec, StepPool, TrainingRequest, train
+from everfit.steps import StepPool
+from everfit.training import CandidateSpec, TrainingRequest, train
 
 base = Path(sys.argv[1])
 workspace = open_workspace(load_settings(base / "project", environment={}), durable=False)

@@ -22,16 +22,8 @@ from everfit.kernel import (
     load_settings,
     open_workspace,
 )
-from everfit.training import (
-    CandidateSpec,
-    StepPool,
-    TrainingRequest,
-    TrainingResult,
-    load_value,
-    run_steps,
-    store_value,
-    train,
-)
+from everfit.steps import StepPool, load_value, run_steps, store_value
+from everfit.training import CandidateSpec, TrainingRequest, TrainingResult, train
 
 Make = Callable[..., TrainingRequest]
 QUERY = "SELECT * FROM people"

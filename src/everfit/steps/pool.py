@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import IO, Any, Self
 
 from everfit.kernel import Workspace
-from everfit.training import worker
-from everfit.training.steps import Heartbeat
+from everfit.steps import worker
+from everfit.steps.model import Heartbeat
 
 MOST_OUTPUT_BYTES = 10_000
 SAMPLE_SECONDS = 0.2

@@ -12,11 +12,11 @@ import pytest
 
 from everfit.errors import NotFound, PipelineInvalid, UntrustedModel
 from everfit.kernel import Workspace
-from everfit.training.engine import execute, load_value, store_value
-from everfit.training.execution import digest_of
-from everfit.training.pool import StepPool
-from everfit.training.service import run_steps
-from everfit.training.steps import Call, StepResult
+from everfit.steps.engine import execute, load_value, store_value
+from everfit.steps.execution import digest_of
+from everfit.steps.model import Call, StepResult
+from everfit.steps.pool import StepPool
+from everfit.steps.service import run_steps
 
 from .conftest import Project
 
@@ -284,7 +284,7 @@ def test_children_stay_warm_and_an_own_process_is_fresh(project: Project) -> Non
 def test_a_child_loads_only_what_its_steps_need(project: Project) -> None:
     project.write("import sys\n\ndef loaded() -> list[str]:\n    return sorted(sys.modules)\n")
     loaded = project.value(project.run(project.call("loaded"))["loaded"])
-    heavy = {"sqlalchemy", "polars", "numpy", "sklearn", "everfit.kernel", "everfit.training"}
+    heavy = {"sqlalchemy", "polars", "numpy", "sklearn", "everfit.kernel", "everfit.steps"}
     assert heavy.isdisjoint(loaded)
 
 
@@ -342,10 +342,33 @@ def test_calls_that_do_not_fit_together_are_refused_before_anything_runs(project
 
 def test_a_library_function_is_a_step(workspace: Workspace, pool: StepPool) -> None:
     call = Call(name="e", function="everfit.kernel.ids:_encode", params={"number": 5, "length": 3})
-    room = Call(name="d", function="everfit.training.execution:digest_of", params={"value": 1})
+    room = Call(name="d", function="everfit.steps.execution:digest_of", params={"value": 1})
     results = execute(workspace, "run", [call, room], pool=pool)
     assert load_value(workspace, results["e"].digest) == "005"
     assert load_value(workspace, results["d"].digest) == digest_of(1)
+
+
+def test_frames_inside_other_values_outlive_the_process_that_gave_them(project: Project) -> None:
+    project.write(
+        """
+        import polars as pl
+
+        def parts() -> tuple[pl.DataFrame, str]:
+            return pl.DataFrame({"x": [1, 2]}), "whole"
+
+        def height(parts: tuple[pl.DataFrame, str]) -> int:
+            return parts[0].height
+        """
+    )
+    calls = [project.call("parts"), project.call("height", inputs={"parts": "parts"})]
+    results = project.run(*calls)
+    assert project.value(results["parts"])[0].equals(pl.DataFrame({"x": [1, 2]}))
+    assert project.value(results["height"]) == 2
+    # Also where the process that gave it is gone.
+    with StepPool(project.workspace, processes=1) as other:
+        again = project.call("again", function="height", inputs={"parts": "parts"}, version="2")
+        results = execute(project.workspace, "next", [calls[0], again], pool=other)
+    assert (results["parts"].cached, project.value(results["again"])) == (True, 2)
 
 
 def test_only_values_of_this_installation_are_opened(workspace: Workspace) -> None:

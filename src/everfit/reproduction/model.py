@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from everfit.measures.figures import counted
-from everfit.training.recipe import RecordedStep
+from everfit.training import RecordedStep
 
 TOLERANCE = 1e-9
 """Relative difference of numbers up to which values count as equal."""

@@ -1,4 +1,4 @@
-"""Rows of training: the only module of this room that speaks SQL."""
+"""Rows of steps: the only module of this room that speaks SQL."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from everfit.kernel import Transaction
-from everfit.training.steps import RunStep, Spent, StoredStep, StoredValue
-from everfit.training.tables import run_steps, steps, values
+from everfit.steps.model import RunStep, Spent, StoredStep, StoredValue
+from everfit.steps.tables import run_steps, steps, values
 
 # Below what any database here takes as parameters of one statement.
 MOST_PARAMETERS = 500

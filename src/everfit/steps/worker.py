@@ -319,7 +319,7 @@ class _DieWithParent:
 
 def _load_codec() -> ModuleType:
     """Import ``codec`` without its room's front door, which imports the database."""
-    name = "everfit.training.codec"
+    name = "everfit.steps.codec"
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("codec.py"))
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018 - it lies beside us
     module = importlib.util.module_from_spec(spec)

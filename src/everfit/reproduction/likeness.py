@@ -70,14 +70,14 @@ def relative(one: float, other: float) -> float:
     --------
     >>> relative(2.0, 1.0), relative(1.0, -1.0), relative(0, 0)
     (0.5, 2.0, 0.0)
-    >>> relative(float("nan"), float("nan")), relative(float("nan"), 1.0)
+    >>> relative(float("nan"), float("nan")), relative(0.0, float("nan"))
     (0.0, 2.0)
     """
     if one == other or (one != one and other != other):
         return 0.0
-    found = abs(one - other) / max(abs(one), abs(other))
+    gap = abs(one - other)
     # Neither NaN nor an infinity is near to anything else.
-    return found if isfinite(found) else MOST
+    return gap / max(abs(one), abs(other)) if isfinite(gap) else MOST
 
 
 def _gaps(path: str, one: Any, other: Any, rows: pl.DataFrame | None) -> Iterator[Gap]:

@@ -23,14 +23,14 @@ from everfit.kernel import (
     Frame,
     LocalBlobs,
     Position,
-    Transaction,
     Workspace,
     frames,
     new_id,
     sync_journal,
 )
 from everfit.kernel.files import sync_folder
-from everfit.tracking import MetricPoint, apply_batch, get_run_data, log_points
+from everfit.steps.model import Progress, quiet
+from everfit.tracking import apply_batch
 from everfit.tracking.journalled import (
     FILES_FOLDER,
     Batch,
@@ -43,15 +43,12 @@ from everfit.tracking.journalled import (
     place,
     read_record,
 )
-from everfit.training.steps import Progress, quiet
 from everfit.within import StepContext
 
 log = logging.getLogger("everfit")
 
 FOLDER = "step-logs"
 BATCH_RECORDS = 2_000
-# Parameters that the training itself logs at its end.
-RESERVED = "best"
 Counts = Counter[tuple[str, int]]
 
 
@@ -86,12 +83,21 @@ class StepLogs:
     """Delivers what the steps of one run log. For one thread.
 
     The journals of a step stay until its value is on record: they tell what it had logged.
+    The parameter ``reserved``, and those below it, the training logs itself: not kept of a step.
     """
 
-    def __init__(self, workspace: Workspace, run_id: str, progress: Progress = quiet) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        run_id: str,
+        progress: Progress = quiet,
+        *,
+        reserved: str | None = None,
+    ) -> None:
         self._workspace = workspace
         self._run = run_id
         self._progress = progress
+        self._reserved = reserved
         self._folder = workspace.home / FOLDER / run_id
         self._told: set[str] = set()
         self._steps: dict[str, _Step] = {}
@@ -176,7 +182,7 @@ class StepLogs:
 
     def _own(self, params: Params) -> Params:
         """Return the parameters without those that the training will log: they never change."""
-        taken = [key for key in params.values if key.partition(".")[0] == RESERVED]
+        taken = [key for key in params.values if key.partition(".")[0] == self._reserved]
         self._tell(f"the parameter {key!r} is the training's own" for key in taken)
         kept = {key: value for key, value in params.values.items() if key not in taken}
         return structs.replace(params, values=kept)
@@ -201,14 +207,3 @@ class StepLogs:
             self._told.add(reason)
             self._progress.note(f"not logged: {reason}")
             log.warning("a step of run %s logged what is not kept: %s", self._run, reason)
-
-
-def log_results(tx: Transaction, run_id: str, values: Mapping[str, float]) -> None:
-    """Log what a training found, as the last of what there is under these names.
-
-    Its steps may have logged some of them too, with steps of their own.
-    """
-    there = {point.key: point.step for point in get_run_data(tx, run_id).metrics}
-    at_us = tx.now_us
-    points = [MetricPoint(k, v, there.get(k, -1) + 1, at_us) for k, v in values.items()]
-    log_points(tx, run_id, points)

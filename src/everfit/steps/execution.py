@@ -12,11 +12,10 @@ from typing import Any
 
 from everfit.errors import EverfitError
 from everfit.kernel import Blobs, Settings, Workspace, canonical_json, storable
-from everfit.training import service
-from everfit.training.ends import GIB, Raised, meaning, words
-from everfit.training.logs import StepLogs
-from everfit.training.pool import Code, Process, ProcessEnded, StepPool, Value
-from everfit.training.steps import (
+from everfit.steps import service
+from everfit.steps.ends import GIB, Raised, meaning, words
+from everfit.steps.logs import StepLogs
+from everfit.steps.model import (
     Call,
     Heartbeat,
     Progress,
@@ -25,6 +24,7 @@ from everfit.training.steps import (
     StoredStep,
     StoredValue,
 )
+from everfit.steps.pool import Code, Process, ProcessEnded, StepPool, Value
 
 CHECK_SECONDS = 1.0
 Row = tuple[StoredStep, StoredValue]

@@ -18,9 +18,8 @@ from sklearn.linear_model import LinearRegression
 
 from everfit.data import Task
 from everfit.packages import FittedModel, infer_signature, pack
-from everfit.training.likeness import likeness, relative
-from everfit.training.recipe import RecordedStep
-from everfit.training.reproduction import (
+from everfit.reproduction.likeness import likeness, relative
+from everfit.reproduction.model import (
     Change,
     Checked,
     Likeness,
@@ -30,6 +29,7 @@ from everfit.training.reproduction import (
     likened,
     verdict_of,
 )
+from everfit.training import RecordedStep
 
 numbers = st.floats() | st.integers()
 values = st.recursive(

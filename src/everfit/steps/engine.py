@@ -15,13 +15,11 @@ from typing import Any
 import everfit
 from everfit.errors import PipelineInvalid, Problem, UntrustedModel
 from everfit.kernel import Workspace
-from everfit.tracking import environment_lock
-from everfit.training import codec, service
-from everfit.training.execution import Execution, digest_of
-from everfit.training.fingerprint import Sources
-from everfit.training.logs import StepLogs
-from everfit.training.pool import StepPool, Value
-from everfit.training.steps import (
+from everfit.steps import codec, service
+from everfit.steps.execution import Execution, digest_of
+from everfit.steps.fingerprint import Sources
+from everfit.steps.logs import StepLogs
+from everfit.steps.model import (
     BLOB,
     Call,
     Heartbeat,
@@ -31,6 +29,8 @@ from everfit.training.steps import (
     check_calls,
     quiet,
 )
+from everfit.steps.pool import StepPool, Value
+from everfit.tracking import environment_lock
 
 # Part of every key: raise it when the meaning of a key or of a stored value changes.
 FORMAT = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everfit.errors import PipelineInvalid
-from everfit.training.pipeline import load_pipeline
+from everfit.steps.pipeline import load_pipeline
 
 GOOD = """
 import polars as pl

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
-from everfit.training.codec import decode, encode, shareable, tidied
+from everfit.steps.codec import decode, encode, shareable, tidied
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(

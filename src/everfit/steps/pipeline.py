@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from everfit.errors import PipelineInvalid, Problem
-from everfit.training.fingerprint import Sources
-from everfit.training.steps import cycles, step
-
-__all__ = ["Function", "Pipeline", "load_pipeline", "step"]
+from everfit.steps.fingerprint import Sources
+from everfit.steps.model import cycles
 
 HINT = "Correct them all, then run again."
 

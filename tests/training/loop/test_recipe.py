@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from everfit.steps.model import BLOB, Call, StepResult
 from everfit.training.recipe import Recipe, Recorder, decode_recipe
-from everfit.training.steps import BLOB, Call, StepResult
 
 
 def gave(name: str, key: str, digest: str) -> StepResult:

@@ -8,7 +8,7 @@ from typing import Any
 
 from everfit import errors
 from everfit.errors import EverfitError, Problem, StepFailed
-from everfit.training.pool import ProcessEnded
+from everfit.steps.pool import ProcessEnded
 
 GIB = 1024**3
 BY_CODE = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from everfit.errors import PipelineInvalid
-from everfit.training.fingerprint import fingerprint
+from everfit.steps.fingerprint import fingerprint
 
 PIPELINE = """
 import math
@@ -119,7 +119,7 @@ def test_an_import_inside_the_function_is_followed(folder: Path) -> None:
 
 
 def test_functions_of_one_library_file_differ() -> None:
-    one, two = (fingerprint(f"everfit.training.codec:{name}") for name in ("encode", "decode"))
+    one, two = (fingerprint(f"everfit.steps.codec:{name}") for name in ("encode", "decode"))
     assert one != two
 
 

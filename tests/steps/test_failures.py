@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from everfit.errors import Cancelled, DataInvalid, StepFailed
-from everfit.training.pool import Process
-from everfit.training.service import run_step, run_steps
-from everfit.training.steps import Quiet, StepResult
+from everfit.steps.model import Quiet, StepResult
+from everfit.steps.pool import Process
+from everfit.steps.service import run_step, run_steps
 
 from .conftest import Project
 
-SRC = Path(__file__).parents[3] / "src"
+SRC = Path(__file__).parents[2] / "src"
 
 FAILING = """
 import os, signal, sys, time
@@ -275,9 +275,9 @@ PARENT = """
 import sys
 from pathlib import Path
 from everfit.kernel import load_settings, open_workspace
-from everfit.training.engine import execute
-from everfit.training.pool import StepPool
-from everfit.training.steps import Call
+from everfit.steps.engine import execute
+from everfit.steps.pool import StepPool
+from everfit.steps.model import Call
 
 folder = Path(sys.argv[1])
 workspace = open_workspace(load_settings(folder, environment={}))

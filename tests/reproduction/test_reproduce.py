@@ -14,19 +14,10 @@ from everfit import tracking
 from everfit.data import Expectation
 from everfit.errors import Conflict, Invalid, NotFound
 from everfit.kernel import Workspace
-from everfit.training import (
-    CandidateSpec,
-    Likeness,
-    Reproduction,
-    StepPool,
-    TrainingRequest,
-    Verdict,
-    reproduce_run,
-    run_steps,
-    store_value,
-    train,
-)
-from everfit.training.service import get_recipe, record_recipe
+from everfit.reproduction import Likeness, Reproduction, Verdict, reproduce_run
+from everfit.steps import StepPool, run_steps, store_value
+from everfit.training import CandidateSpec, TrainingRequest, get_recipe, train
+from everfit.training.service import record_recipe
 
 Make = Callable[..., TrainingRequest]
 Reproduce = Callable[..., Reproduction]

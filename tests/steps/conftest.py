@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from everfit.kernel import Workspace
-from everfit.training.engine import execute, load_value
-from everfit.training.pool import StepPool
-from everfit.training.steps import Call, StepResult
+from everfit.steps.engine import execute, load_value
+from everfit.steps.model import Call, StepResult
+from everfit.steps.pool import StepPool
 
 
 @dataclass

@@ -23,6 +23,30 @@ from everfit.errors import (
 )
 from everfit.kernel import Transaction, Workspace, open_workspace
 from everfit.measures.figures import counted
+from everfit.reproduction.model import (
+    TOLERANCE,
+    Change,
+    Checked,
+    Likeness,
+    Reproduction,
+    Verdict,
+    changes,
+    judged,
+    likened,
+    verdict_of,
+)
+from everfit.reproduction.service import record_reproduction
+from everfit.steps import (
+    BLOB,
+    Call,
+    Progress,
+    StepPool,
+    execute,
+    hand_over,
+    load_value,
+    quiet,
+    run_steps,
+)
 from everfit.tracking import (
     LOGGED,
     RecordedCode,
@@ -36,26 +60,9 @@ from everfit.tracking import (
     restore_code,
 )
 from everfit.tracking.compare import installed
-from everfit.training import service
-from everfit.training.conduct import KIND
-from everfit.training.engine import execute, hand_over, load_value
-from everfit.training.pool import StepPool
-from everfit.training.recipe import RecordedStep
-from everfit.training.reproduction import (
-    TOLERANCE,
-    Change,
-    Checked,
-    Likeness,
-    Reproduction,
-    Verdict,
-    changes,
-    judged,
-    likened,
-    verdict_of,
-)
-from everfit.training.steps import BLOB, Call, Progress, quiet
+from everfit.training import KIND, RecordedStep, get_recipe
 
-LIKENESS = "everfit.training.likeness:likeness"
+LIKENESS = "everfit.reproduction.likeness:likeness"
 AGAIN, COMPARED = "again", "compared"
 MOST_TOLD = 50
 ALIKE = (Likeness.TAKEN, Likeness.IDENTICAL)
@@ -129,7 +136,7 @@ def reproduce_run(
         steps=steps,
     )
     with workspace.transaction() as tx:
-        service.record_reproduction(tx, found, actor=workspace.settings.actor)
+        record_reproduction(tx, found, actor=workspace.settings.actor)
     return found
 
 
@@ -160,7 +167,7 @@ def _refuse(run: Run) -> None:
 
 
 def _record(workspace: Workspace, tx: Transaction, run_id: str) -> _Record:
-    recipe = service.get_recipe(tx, workspace.blobs, run_id)
+    recipe = get_recipe(tx, workspace.blobs, run_id)
     # By the digests in the recipe: a file among the artifacts of a run can be replaced.
     code = kept_code(workspace.blobs, recipe.kept)
     lock = kept_environment(workspace.blobs, recipe.kept)
@@ -214,7 +221,7 @@ class _Again:
             self._hand_over()
             failed = self._execute()
             with self.scratch.reading() as tx:
-                made = {step.name: step for step in service.run_steps(tx, AGAIN)}
+                made = {step.name: step for step in run_steps(tx, AGAIN)}
             digests = {name: step.digest for name, step in made.items()}
             checked = [self._checked(step, digests.get(step.name)) for step in self.record.steps]
             self.moved = self._moved(checked, {name: step.key for name, step in made.items()})

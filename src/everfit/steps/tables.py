@@ -1,4 +1,4 @@
-"""Tables of training."""
+"""Tables of steps. Their names are from when `training` held them."""
 
 from __future__ import annotations
 
