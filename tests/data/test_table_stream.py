@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everfit.data import Cells, Constant, TableStream
+from everfit.data import Cells, Constant, Encoded, TableStream
 from everfit.errors import Invalid
 from everfit.kernel.messages import checksum, is_whole
 
@@ -46,15 +46,22 @@ def tables(draw: st.DrawFn) -> tuple[pl.DataFrame, list[Cells]]:
 
 @st.composite
 def _cells(draw: st.DrawFn, dtype: pl.DataType, rows: int) -> tuple[list[Any], Cells]:
-    forms = ["list", "tuple", "constant", *(["array"] if dtype in ARRAYS else [])]
+    forms = ["list", "tuple", "constant", "array" if dtype in ARRAYS else "encoded"]
     form = draw(st.sampled_from(forms))
     nulls = draw(st.sampled_from(["none", "some", "all"]))
     one = st.none() if nulls == "all" else VALUES[dtype]
     if form == "constant":
         value = draw(one)
         return [value] * rows, Constant(value)
+    if form == "encoded":
+        nulls, one = "none", VALUES[dtype]
     few = draw(st.lists(one | st.none() if nulls == "some" else one, min_size=1, max_size=12))
     values = [few[row % len(few)] for row in range(rows)]
+    if form == "encoded":
+        found = [str(value) for value in values]
+        pieces = [text.encode() for text in found]
+        ends = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+        return values, Encoded(found, b"".join(pieces), ends)
     if form == "array":
         if dtype == pl.Float64():
             gaps = [np.nan if value is None else value for value in values]

@@ -1,6 +1,6 @@
 """Data: sources, schemas, preparation, quality, segregation, leaks, dataset versions."""
 
-from everfit.data.cells import Cells, Constant
+from everfit.data.cells import Cells, Constant, Encoded
 from everfit.data.clean import NULL_TEXTS, clean
 from everfit.data.collect import collect
 from everfit.data.encode import decode_frame, encode_frame
@@ -38,6 +38,7 @@ __all__ = [
     "ColumnProfile",
     "Constant",
     "DatasetVersion",
+    "Encoded",
     "Expectation",
     "How",
     "Leak",

@@ -7,13 +7,16 @@ what is null; what lies in the buffers at those places means nothing.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
+
+# Texts of so few rows are counted sooner than an array is made of what is known of them.
+FEW_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,34 @@ class Constant:
     """One value (text, number, boolean) that stands in every row; None for a null in every row."""
 
     value: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded(Sequence[str]):
+    """Texts without nulls, and the same as Arrow has them: ``joined`` in UTF-8, one after another.
+
+    ``offsets``, shape ``(rows + 1,)``, say where each begins there, and where the last one ends.
+    """
+
+    values: list[str]
+    joined: bytes
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return an iterator over them."""
+        return iter(self.values)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        """Return one, or some as a list."""
+        return self.values[place]
 
 
 Cells: TypeAlias = Sequence[Any] | npt.NDArray[Any] | Constant
@@ -80,14 +111,21 @@ def booleans(columns: Sequence[Cells], rows: int, nulls: Nulls) -> bytes:
     return np.packbits(block, axis=1, bitorder="little").tobytes()
 
 
-def texts(column: Cells, rows: int, nulls: Nulls) -> tuple[Sequence[Any], bytes]:
-    """Return the texts of one column, or each in UTF-8 where that is longer, and all as one."""
-    values: Sequence[Any]
+def texts(
+    column: Cells, rows: int, nulls: Nulls
+) -> tuple[Sequence[Any] | npt.NDArray[np.int64], bytes]:
+    """Return the texts of one column as one, behind what `offsets` takes of it.
+
+    That is the texts, or each in UTF-8 where that is longer; or the offsets where they are known.
+    """
+    if isinstance(column, Encoded):
+        return column.offsets, column.joined
     if isinstance(column, Constant):
         nulls[:rows] = column.value is None
-        values = ["" if column.value is None else column.value] * rows
-    else:
-        values = list(column) if isinstance(column, np.ndarray) else column
+        same = b"" if column.value is None else column.value.encode()
+        known = rows > FEW_ROWS
+        return np.arange(rows + 1) * len(same) if known else [same] * rows, same * rows
+    values: Sequence[Any] = list(column) if isinstance(column, np.ndarray) else column
     try:
         whole = "".join(values)
     except TypeError:  # None among them
@@ -100,10 +138,20 @@ def texts(column: Cells, rows: int, nulls: Nulls) -> tuple[Sequence[Any], bytes]
     return encoded, b"".join(encoded)
 
 
-def offsets(columns: Sequence[Sequence[Any]], rows: int) -> npt.NDArray[np.int64]:
+def offsets(
+    columns: Sequence[Sequence[Any] | npt.NDArray[np.int64]], rows: int
+) -> npt.NDArray[np.int64]:
     """Return for each column where its texts begin, and where the last one ends."""
-    counts = map(len, chain.from_iterable(columns))
-    lengths = np.fromiter(counts, dtype=np.int64, count=len(columns) * rows)
     found = np.zeros((len(columns), rows + 1), dtype=np.int64)
-    np.cumsum(lengths.reshape(len(columns), rows), axis=1, out=found[:, 1:])
+    known = [place for place, one in enumerate(columns) if isinstance(one, np.ndarray)]
+    counted = [one for one in columns if not isinstance(one, np.ndarray)] if known else columns
+    counts = map(len, chain.from_iterable(counted))
+    lengths = np.fromiter(counts, dtype=np.int64, count=len(counted) * rows)
+    ends = lengths.reshape(len(counted), rows).cumsum(axis=1)
+    if not known:
+        found[:, 1:] = ends
+        return found
+    for place in known:
+        found[place] = columns[place]
+    found[np.delete(np.arange(len(columns)), known), 1:] = ends
     return found

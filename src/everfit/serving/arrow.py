@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ def _place(name: str) -> Callable[[int], str]:
     return lambda row: f"rows[{row}].{name}"
 
 
-def _check_schema(schema: list[Column], signature: Signature, problems: Problems) -> None:
+def _check_schema(schema: Sequence[Column], signature: Signature, problems: Problems) -> None:
     given = Counter(column.name for column in schema)
     known = {*signature.names, KEY, TIME}
     for name in (name for name in signature.names if name not in given):
@@ -104,7 +104,7 @@ def _check_schema(schema: list[Column], signature: Signature, problems: Problems
 class _Collected:
     """The columns of the batches so far."""
 
-    schema: list[Column]
+    schema: Sequence[Column]
     rows: int = 0
     parts: list[dict[str, Raw]] = field(default_factory=list)
     dictionaries: dict[int, Texts] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from everfit.data import Encoded
 from everfit.errors import TooLarge
 from everfit.kernel.flatbuffer import malformed
 from everfit.packages import Field, Kind
@@ -45,39 +46,44 @@ MOST_TEXT = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """Texts by position, and the bytes of each."""
+    """Texts by position, and the bytes of each; where none is missing perhaps ``encoded`` too."""
 
     values: list[str | None]
     sizes: Array
+    encoded: Encoded | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
     """A column as it was read: texts with None, times, or other values and where there are any."""
 
-    values: list[str | None] | pl.Series | Array
+    values: list[str | None] | Encoded | pl.Series | Array
     there: Array | None = None
+    whole: bool = False
 
     def series(self, name: str) -> pl.Series:
         """Return it as a series, null where nothing is."""
         if isinstance(self.values, pl.Series):
             return self.values.alias(name)
-        if isinstance(self.values, list):
-            return pl.Series(name, self.values, dtype=pl.String)
+        if isinstance(self.values, list | Encoded):
+            texts = self.values if isinstance(self.values, list) else self.values.values
+            return pl.Series(name, texts, dtype=pl.String)
         return _with_gaps(pl.Series(name, self.values), self.there)
 
     def cells(self, field: Field) -> Values | None:
         """Return it as `Plain` has a column, or None where it must be looked at more closely."""
         values = self.values
+        if isinstance(values, Encoded):
+            return values if field.kind is Kind.TEXT else None
         if isinstance(values, list):
             fits = field.kind is Kind.TEXT and (field.nullable or None not in values)
             return values if fits else None
         if isinstance(values, pl.Series) or self.there is None:
             return None
-        whole = bool(self.there.all())
-        if field.kind is Kind.NUMBER and values.dtype.kind in "iuf" and (whole or field.nullable):
-            return _floats(values, self.there, nullable=field.nullable)
-        return values if whole and values.dtype == EXACT.get(field.kind) else None
+        is_number = field.kind is Kind.NUMBER and values.dtype.kind in "iuf"
+        if is_number and (self.whole or field.nullable):
+            return _floats(values, None if self.whole else self.there, nullable=field.nullable)
+        return values if self.whole and values.dtype == EXACT.get(field.kind) else None
 
 
 class Reader:
@@ -96,6 +102,7 @@ class Reader:
         self._nodes = iter(batch.nodes)
         self._buffers = iter(batch.buffers)
         self._variadic = iter(batch.variadic)
+        self._all = np.ones(batch.rows, dtype=np.bool_)
 
     def column(self, column: Column) -> Raw:
         """Return the next column."""
@@ -107,7 +114,8 @@ class Reader:
         if column.dictionary is not None:
             return Raw(self._coded(column, there))
         if column.kind in TEXTS:
-            return Raw(self._texts(column, there).values)
+            texts = self._texts(column, there)
+            return Raw(texts.values if texts.encoded is None else texts.encoded)
         return self._fixed(column, there)
 
     def texts(self, column: Column) -> Texts:
@@ -123,7 +131,8 @@ class Reader:
         values = self._bits(rows) if is_bits else self._numbers(column.dtype, rows)
         if column.kind in (DATE, TIMESTAMP):
             return Raw(self._times(column, values.astype(np.int64), there))
-        return Raw(values.astype(np.float32) if column.dtype == "<f2" else values, there)
+        numbers = values.astype(np.float32) if column.dtype == "<f2" else values
+        return Raw(numbers, there, whole=there is self._all or bool(there.all()))
 
     def _times(self, column: Column, values: Array, there: Array) -> pl.Series:
         per = column.per_second
@@ -165,7 +174,10 @@ class Reader:
             return self._decoded(column, there, pieces)
         sizes = np.diff(offsets)
         # Half the time of slicing.
-        values: list[str | None] = list(map(StringIO(whole.decode("ascii")).read, sizes.tolist()))
+        values: list[Any] = list(map(StringIO(whole.decode("ascii")).read, sizes.tolist()))
+        if there is self._all:
+            begin = offsets - offsets[0]
+            return Texts(values=values, sizes=sizes, encoded=Encoded(values, whole, begin))
         for row in np.flatnonzero(~there).tolist():
             values[row] = None
         return Texts(values=values, sizes=np.where(there, sizes, 0))
@@ -221,9 +233,8 @@ class Reader:
 
     def _validity(self) -> Array:
         """Return which rows have a value; an empty buffer stands for all of them."""
-        rows = self._batch.rows
         buffer = self._next()
-        return self._unpacked(buffer, rows) if len(buffer) else np.ones(rows, dtype=np.bool_)
+        return self._unpacked(buffer, self._batch.rows) if len(buffer) else self._all
 
     def _bits(self, rows: int) -> Array:
         return self._unpacked(self._next(), rows)
@@ -252,10 +263,10 @@ def _with_gaps(values: pl.Series, there: Array | None) -> pl.Series:
     return values if there is None or there.all() else values.set(pl.Series(~there), None)
 
 
-def _floats(values: Array, there: Array, *, nullable: bool) -> Array | None:
+def _floats(values: Array, there: Array | None, *, nullable: bool) -> Array | None:
     """Return numbers with NaN where one is missing; None where one is infinite, or may not be."""
     found: Array = values.astype(np.float64, copy=False)
-    if not there.all():
+    if there is not None:
         found = np.where(there, found, np.nan)
     refused = np.isinf(found) if nullable else ~np.isfinite(found)
     return None if refused.any() else found

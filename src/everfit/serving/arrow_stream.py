@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from everfit.kernel.flatbuffer import FlatTable, malformed
@@ -17,6 +18,8 @@ from everfit.kernel.flatbuffer import FlatTable, malformed
 T = TypeVar("T")
 # Each costs some work, however little it holds.
 MOST_MESSAGES = 20_000
+# Schemas of up to so many bytes are remembered.
+MOST_REMEMBERED = 16 * 1024
 CONTINUES = 0xFFFFFFFF
 SCHEMA, DICTIONARY, BATCH = 1, 2, 3
 PREFIX = struct.Struct("<Ii")
@@ -61,7 +64,7 @@ class Batch:
     delta: bool = False
 
 
-def read_stream(body: bytes) -> tuple[list[Column], Iterator[Batch]]:
+def read_stream(body: bytes) -> tuple[tuple[Column, ...], Iterator[Batch]]:
     """Return the columns, and the batches that follow.
 
     Raises
@@ -73,9 +76,19 @@ def read_stream(body: bytes) -> tuple[list[Column], Iterator[Batch]]:
     kind, header, _ = next(messages, (0, None, None))
     if header is None or kind != SCHEMA:
         raise malformed("it does not begin with a schema")
-    if header.number(0, "h") != 0:
+    _, size = PREFIX.unpack_from(body)
+    # A caller sends the same one again and again, and it takes longer to read than many rows.
+    columns = _columns if size <= MOST_REMEMBERED else _columns.__wrapped__
+    return columns(body[PREFIX.size : PREFIX.size + size]), _batches(messages)
+
+
+@lru_cache(maxsize=64)
+def _columns(schema: bytes) -> tuple[Column, ...]:
+    """Return the columns of a schema."""
+    header = FlatTable(memoryview(schema)).table(2)
+    if header is None or header.number(0, "h") != 0:
         raise malformed("its numbers are big-endian")
-    return [_column(field) for field in header.tables(1)], _batches(messages)
+    return tuple(_column(field) for field in header.tables(1))
 
 
 def _messages(body: memoryview) -> Iterator[tuple[int, FlatTable, memoryview]]:

@@ -65,27 +65,42 @@ class Call(msgspec.Struct, eq=False):
         server = self.app.server(self.name)
         body = await self.body(server)
         with server.admission.enter(self.terms.client, left=self.terms.left):
-            loaded, rows = await self._rows(form, server, body)
-            self.rows = rows.height
-            if len(body) <= SMALL_BYTES and not (isinstance(rows, Rows) and rows.explain):
-                # It is written while the answers are on their way to the disk.
-                write = partial(_with_answers, form, self, loaded, rows)
-                self.answers, reply = await self._asked(rows, loaded, write)
+            small = len(body) <= SMALL_BYTES
+            loaded, found = await self._rows(form, server, body)
+            if isinstance(found, Reply):
+                return found
+            self.rows = found.height
+            if small and not (isinstance(found, Rows) and found.explain):
+                write = partial(_with_answers, form, self, loaded, found)
+                self.answers, reply = await self._asked(found, loaded, write)
                 return reply
-            self.answers = await self._answers(rows, loaded)
-            return await self.app.in_thread(form.write, self, loaded, rows, self.answers)
+            self.answers = await self._answers(found, loaded)
+            return await self.app.in_thread(form.write, self, loaded, found, self.answers)
 
-    async def _rows(self, form: Form[R], server: ModelServer, body: bytes) -> tuple[Loaded, R]:
+    async def _rows(
+        self, form: Form[R], server: ModelServer, body: bytes
+    ) -> tuple[Loaded, R | Reply]:
+        """Return the rows and what they were read by, or the reply where that is there at once."""
         while True:
             loaded = pinned(server.loaded, self.version)
+            found: R | Reply
             if len(body) <= SMALL_BYTES:
-                rows = form.read(self, loaded, body)
+                found = form.read(self, loaded, body)
             else:
-                rows = await self.app.in_thread(form.read, self, loaded, body)
+                found = await self.terms.kept(self.app.in_thread(self._whole, form, loaded, body))
             if loaded.is_awake:
-                return loaded, rows
+                return loaded, found
             # The rows are read again then: the plan may be another one.
             await self.terms.kept(server.waking.done())
+
+    def _whole(self, form: Form[R], loaded: Loaded, body: bytes) -> R | Reply:
+        """Return the rows of a large body, or the reply to them where no other thread is needed."""
+        rows = form.read(self, loaded, body)
+        if not (isinstance(rows, Plain) and loaded.needs_no_frame and loaded.is_awake):
+            return rows
+        self.rows = rows.height
+        self.answers = self.app.server(self.name).answer(rows, loaded)
+        return form.write(self, loaded, rows, self.answers)
 
     async def _answers(self, rows: Rows | Plain, loaded: Loaded) -> Answers:
         """Return the answers, with reasons if they are wanted; refused first if there are none."""

@@ -142,7 +142,11 @@ def _labels(values: Cells) -> Cells:
     if isinstance(values, Constant):
         return values
     labels = values.tolist() if isinstance(values, np.ndarray) else values
-    return [label_text(label) for label in labels]
+    if len(set(map(type, labels))) > 1:
+        return [label_text(label) for label in labels]
+    # Of one type those that are equal have the same text.
+    known = {label: label_text(label) for label in set(labels)}
+    return [known[label] for label in labels]
 
 
 def _series(name: str, cells: Cells, dtype: pl.DataType, rows: int) -> pl.Series:

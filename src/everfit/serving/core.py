@@ -249,8 +249,11 @@ class ModelServer:
         PredictionFailed
             If the champion cannot score the rows.
         """
-        loaded = loaded or self.awake()
-        scoring = self.ask(Rows(frame=frame, keys=keys, times=times), loaded, now)
+        return self.answer(Rows(frame=frame, keys=keys, times=times), loaded or self.awake(), now)
+
+    def answer(self, rows: Question, loaded: Loaded, now: datetime | None = None) -> Answers:
+        """Answer every row, as ``predict`` does, by a plan whose models are in memory."""
+        scoring = self.ask(rows, loaded, now)
         said = answers(scoring)
         self.keep([(scoring, said)])
         return said

@@ -31,7 +31,12 @@ class PredictionIds:
             first = self._next
             self._next += count
         head = f"p_{time_part(at)}{self._process}"
-        return [
-            head + PAIRS[n >> 20 & 1023] + PAIRS[n >> 10 & 1023] + PAIRS[n & 1023]
-            for n in range(first, first + count)
-        ]
+        ids: list[str] = []
+        while count:
+            # As many as have all but the last two characters in common.
+            begin = first & 1023
+            same = PAIRS[begin : begin + count]
+            common = head + PAIRS[first >> 20 & 1023] + PAIRS[first >> 10 & 1023]
+            ids += [common + pair for pair in same]
+            first, count = first + len(same), count - len(same)
+        return ids

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from everfit.data import Cells
+from everfit.data import Cells, Encoded
 from everfit.packages import Field, Kind
 from everfit.serving.columns import DTYPES
 
@@ -78,7 +78,10 @@ class Plain:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what `CompiledModel.ask` takes: shape ``(rows,)``, NaN where one is missing."""
         return {
-            field.name: np.asarray(values, dtype=object if field.kind is Kind.TEXT else np.float64)
+            field.name: np.asarray(
+                values.values if isinstance(values, Encoded) else values,
+                dtype=object if field.kind is Kind.TEXT else np.float64,
+            )
             for field, values in zip(self.fields, self.columns, strict=True)
         }
 
@@ -98,7 +101,8 @@ class Plain:
         schema = {field.name: DTYPES[field.kind] for field in self.fields}
         if self.values is not None and len(self.values) <= FEW_ROWS:
             return pl.DataFrame(self.values, schema=schema, orient="row")
-        columns: Mapping[str, Any] = dict(zip(schema, self.columns, strict=True))
+        plain = (one.values if isinstance(one, Encoded) else one for one in self.columns)
+        columns: Mapping[str, Any] = dict(zip(schema, plain, strict=True))
         return pl.DataFrame(columns, schema=schema, nan_to_null=True)
 
 
@@ -112,4 +116,6 @@ def _together(field: Field, parts: Sequence[Values]) -> Values:
 
 
 def _listed(part: Values) -> Sequence[Any]:
+    if isinstance(part, Encoded):
+        return part.values
     return part.tolist() if isinstance(part, np.ndarray) else part
